@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * hpcvm: HPC guests on KVM. The ABI of /dev/hpcvm.
+ */
+#ifndef _UAPI_LINUX_HPCVM_H
+#define _UAPI_LINUX_HPCVM_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: General format
+ *
+ * Every ioctl takes one struct whose first field is its size. A caller sets
+ * ``size`` to the size of the struct it was compiled with and zeroes the
+ * rest before it fills in what it means; a kernel that knows more fields
+ * takes the missing ones as zero, a kernel that knows fewer refuses the call
+ * if one of the unknown ones is not zero.
+ *
+ * ``flags`` and every field called ``pad`` must be zero where nothing is
+ * documented for them. Fields marked *out* are ignored on entry.
+ *
+ * Every call either does all of what it says or nothing. Every struct
+ * carries ``reason`` and ``detail``, written back on success (0, 0) and on
+ * failure alike: the errno says of which kind the failure is, the reason
+ * (&enum hpcvm_reason) which rule was broken, the detail where or by how
+ * much. libhpcvm turns the two into a sentence. Only when the struct cannot
+ * be read or written, or is too short or too long, does the errno stand
+ * alone.
+ *
+ * Errors that every ioctl can return:
+ *
+ * - ENOTTY: this fd has no such ioctl.
+ * - EINVAL: ``size`` is smaller than the first published version of the
+ *   struct; an unknown flag (%HPCVM_REASON_FLAGS); a pad that is not zero
+ *   (%HPCVM_REASON_PAD).
+ * - E2BIG: the struct is longer than this kernel knows, and what it does not
+ *   know is not zero.
+ * - EFAULT: the struct cannot be read, or its results cannot be written.
+ * - ENOMEM: the kernel has no memory for its own bookkeeping
+ *   (%HPCVM_REASON_KERNEL_MEMORY).
+ *
+ * There are three kinds of fd. The device, ``/dev/hpcvm``; the VM fd, which
+ * owns everything hpcvm does for one VM and undoes all of it when it is
+ * closed; and the handle on a VM, by which tools look at a VM that another
+ * process owns. A handle keeps nothing of the VM alive.
+ */
+
+#define HPCVM_TYPE 0xBC
+
+/**
+ * define HPCVM_API_VERSION - the version of this ABI; it only grows
+ */
+#define HPCVM_API_VERSION 1
+
+/**
+ * define HPCVM_NODE_ANY - no promise about the NUMA node
+ */
+#define HPCVM_NODE_ANY (-1)
+
+/**
+ * define HPCVM_NAME_MAX - bytes of a VM's name, its terminating zero included
+ */
+#define HPCVM_NAME_MAX 64
+
+/**
+ * define HPCVM_LEGACY_END - guest RAM below this GPA has no page size promise
+ *
+ * The first 2 MiB of a PC hold the VGA hole, option ROMs and the firmware's
+ * shadow; KVM maps what lies there by 4K. RAM from here up is all huge.
+ */
+#define HPCVM_LEGACY_END 0x200000ULL
+
+enum {
+	HPCVM_CMD_QUERY = 0x00,
+	HPCVM_CMD_VM_CREATE = 0x01,
+	HPCVM_CMD_VM_OPEN = 0x02,
+	HPCVM_CMD_MEM_CREATE = 0x10,
+	HPCVM_CMD_MEM_SLOT = 0x11,
+	HPCVM_CMD_MEM_UNSLOT = 0x12,
+	HPCVM_CMD_MEM_VERIFY = 0x13,
+};
+
+/**
+ * enum hpcvm_reason - which rule a refused call broke
+ * @HPCVM_REASON_NONE: none; the call succeeded.
+ * @HPCVM_REASON_FLAGS: unknown flags; detail: those bits.
+ * @HPCVM_REASON_PAD: a pad is not zero; detail: its offset in the struct.
+ * @HPCVM_REASON_KERNEL_MEMORY: the kernel is out of memory.
+ * @HPCVM_REASON_FD: not an open fd; detail: the fd.
+ * @HPCVM_REASON_NOT_KVM: the fd is no KVM VM; detail: the fd.
+ * @HPCVM_REASON_OTHER_MM: the KVM VM belongs to another process.
+ * @HPCVM_REASON_VM_EXISTS: the KVM VM has an hpcvm VM already; detail: its id.
+ * @HPCVM_REASON_NAME: the name is not terminated or holds a control
+ *	character; detail: the offset of the first bad byte.
+ * @HPCVM_REASON_VM_UNKNOWN: no VM has this id; detail: the id.
+ * @HPCVM_REASON_VM_GONE: the VM of this handle has ended; detail: its id.
+ * @HPCVM_REASON_NOT_PERMITTED: the VM belongs to another user, and the
+ *	caller lacks CAP_SYS_PTRACE; detail: the owner's uid in the caller's
+ *	user namespace.
+ * @HPCVM_REASON_PAGE_SIZE: neither 2 MiB nor 1 GiB; detail: what was asked.
+ * @HPCVM_REASON_PAGE_SIZE_UNAVAILABLE: the node's processors or kernel have
+ *	no pages of this size; detail: the size.
+ * @HPCVM_REASON_SIZE_ZERO: the size is zero.
+ * @HPCVM_REASON_SIZE_ALIGN: the size is not a multiple of the page size;
+ *	detail: the page size.
+ * @HPCVM_REASON_SIZE_LIMIT: more than a file can hold; detail: the limit.
+ * @HPCVM_REASON_NODE: no such NUMA node with memory; detail: the node.
+ * @HPCVM_REASON_POOL_SHORT: the hugepage pool is short; detail: how many
+ *	pages are missing.
+ * @HPCVM_REASON_POOL_SHORT_NODE: the pool gave pages, but not on the asked
+ *	node; detail: how many are missing there. (Bind the calling thread to
+ *	the node first; libhpcvm does.)
+ * @HPCVM_REASON_LIMIT: the pool has the pages, but a cgroup or another
+ *	limit forbids them; detail: how many pages were refused.
+ * @HPCVM_REASON_INTERRUPTED: a signal came in between; detail: how many
+ *	pages were missing still.
+ * @HPCVM_REASON_NOT_OURS: the fd is no file from HPCVM_MEM_CREATE; detail:
+ *	the fd.
+ * @HPCVM_REASON_OFFSET_ALIGN: the file offset is no multiple of the file's
+ *	page size; detail: the page size.
+ * @HPCVM_REASON_GPA_ALIGN: the GPA is no multiple of the file's page size;
+ *	detail: the page size.
+ * @HPCVM_REASON_RANGE: offset and length reach past the end of the file;
+ *	detail: the file's size.
+ * @HPCVM_REASON_GPA_LIMIT: the GPA range is past what a guest can address;
+ *	detail: the limit.
+ * @HPCVM_REASON_SLOT_OVERLAP: a slot covers part of these GPAs already;
+ *	detail: that slot's GPA.
+ * @HPCVM_REASON_FILE_OVERLAP: a slot uses part of this file range already;
+ *	detail: that slot's GPA.
+ * @HPCVM_REASON_SLOT_UNKNOWN: no slot begins at this GPA; detail: the GPA.
+ * @HPCVM_REASON_SLOTS_FULL: too many slots; detail: the limit.
+ * @HPCVM_REASON_KVM_UNCOVERED: KVM has no memslot for RAM that the slot
+ *	promises; detail: the first GPA without one.
+ * @HPCVM_REASON_KVM_OTHER_MEMORY: KVM's memslot maps other memory than this
+ *	range of this file; detail: the first such GPA.
+ * @HPCVM_REASON_KVM_PRIVATE: the file is mapped MAP_PRIVATE there: writes
+ *	would go to other pages; detail: the GPA.
+ * @HPCVM_REASON_KVM_MISALIGNED: GPA and HVA differ modulo the page size, or
+ *	a memslot begins or ends inside a hugepage, so that KVM would use 4K
+ *	pages silently; detail: the first such GPA.
+ * @HPCVM_REASON_KVM_READONLY: KVM's memslot is read-only; detail: the GPA.
+ * @HPCVM_REASON_PAGES_ABSENT: the file has holes where the slot wants RAM
+ *	(somebody punched them); detail: how many pages.
+ * @HPCVM_REASON_PAGES_NODE: pages of the file are not on the asked node;
+ *	detail: how many.
+ */
+enum hpcvm_reason {
+	HPCVM_REASON_NONE = 0,
+	HPCVM_REASON_FLAGS = 1,
+	HPCVM_REASON_PAD = 2,
+	HPCVM_REASON_KERNEL_MEMORY = 3,
+	HPCVM_REASON_FD = 4,
+	HPCVM_REASON_NOT_KVM = 5,
+	HPCVM_REASON_OTHER_MM = 6,
+	HPCVM_REASON_VM_EXISTS = 7,
+	HPCVM_REASON_NAME = 8,
+	HPCVM_REASON_VM_UNKNOWN = 9,
+	HPCVM_REASON_VM_GONE = 10,
+	HPCVM_REASON_NOT_PERMITTED = 11,
+	HPCVM_REASON_PAGE_SIZE = 12,
+	HPCVM_REASON_PAGE_SIZE_UNAVAILABLE = 13,
+	HPCVM_REASON_SIZE_ZERO = 14,
+	HPCVM_REASON_SIZE_ALIGN = 15,
+	HPCVM_REASON_SIZE_LIMIT = 16,
+	HPCVM_REASON_NODE = 17,
+	HPCVM_REASON_POOL_SHORT = 18,
+	HPCVM_REASON_POOL_SHORT_NODE = 19,
+	HPCVM_REASON_LIMIT = 20,
+	HPCVM_REASON_INTERRUPTED = 21,
+	HPCVM_REASON_NOT_OURS = 22,
+	HPCVM_REASON_OFFSET_ALIGN = 23,
+	HPCVM_REASON_GPA_ALIGN = 24,
+	HPCVM_REASON_RANGE = 25,
+	HPCVM_REASON_GPA_LIMIT = 26,
+	HPCVM_REASON_SLOT_OVERLAP = 27,
+	HPCVM_REASON_FILE_OVERLAP = 28,
+	HPCVM_REASON_SLOT_UNKNOWN = 29,
+	HPCVM_REASON_SLOTS_FULL = 30,
+	HPCVM_REASON_KVM_UNCOVERED = 31,
+	HPCVM_REASON_KVM_OTHER_MEMORY = 32,
+	HPCVM_REASON_KVM_PRIVATE = 33,
+	HPCVM_REASON_KVM_MISALIGNED = 34,
+	HPCVM_REASON_KVM_READONLY = 35,
+	HPCVM_REASON_PAGES_ABSENT = 36,
+	HPCVM_REASON_PAGES_NODE = 37,
+};
+
+/**
+ * enum hpcvm_feature - what this module offers (bits of hpcvm_query.features)
+ * @HPCVM_FEATURE_MEMORY: hugepage-only guest memory.
+ */
+enum hpcvm_feature {
+	HPCVM_FEATURE_MEMORY = 1 << 0,
+};
+
+/**
+ * enum hpcvm_node_fact - what holds on this node (bits of hpcvm_query.node)
+ * @HPCVM_NODE_PAGES_2M: 2 MiB pages can be had.
+ * @HPCVM_NODE_PAGES_1G: 1 GiB pages can be had.
+ * @HPCVM_NODE_KVM: kvm.ko is loaded.
+ * @HPCVM_NODE_NX_HUGE_PAGES: KVM's nx_huge_pages workaround is active:
+ *	it splits hugepages that the guest executes from, so the memory
+ *	promise cannot hold.
+ * @HPCVM_NODE_NX_UNKNOWN: whether it is active cannot be told (kvm.ko is
+ *	not loaded, or is built in).
+ * @HPCVM_NODE_NOHZ_FULL: the node was booted with nohz_full cores.
+ * @HPCVM_NODE_IOMMU: PCI devices are behind an IOMMU.
+ * @HPCVM_NODE_VIRT: the processors have SVM or VMX.
+ */
+enum hpcvm_node_fact {
+	HPCVM_NODE_PAGES_2M = 1 << 0,
+	HPCVM_NODE_PAGES_1G = 1 << 1,
+	HPCVM_NODE_KVM = 1 << 2,
+	HPCVM_NODE_NX_HUGE_PAGES = 1 << 3,
+	HPCVM_NODE_NX_UNKNOWN = 1 << 4,
+	HPCVM_NODE_NOHZ_FULL = 1 << 5,
+	HPCVM_NODE_IOMMU = 1 << 6,
+	HPCVM_NODE_VIRT = 1 << 7,
+};
+
+/**
+ * struct hpcvm_query - ioctl(HPCVM_QUERY), on the device, a VM fd or a handle
+ * @size: sizeof(struct hpcvm_query).
+ * @flags: must be 0.
+ * @api_version: out: %HPCVM_API_VERSION of the module.
+ * @nodes: out: how many NUMA nodes have memory.
+ * @features: out: bits of &enum hpcvm_feature.
+ * @node: out: bits of &enum hpcvm_node_fact.
+ * @free_2m: out: free 2 MiB pages of the pool that nobody has reserved.
+ * @free_1g: out: the same for 1 GiB pages.
+ * @vm_id: out: on a VM fd or handle the VM's id, on the device 0.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * What the module is and what this node can do. Never sleeps for long, takes
+ * no lock of a VM. Errors: the general ones only.
+ */
+struct hpcvm_query {
+	__u32 size;
+	__u32 flags;
+	__u32 api_version;
+	__u32 nodes;
+	__u64 features;
+	__u64 node;
+	__u64 free_2m;
+	__u64 free_1g;
+	__u64 vm_id;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_QUERY _IO(HPCVM_TYPE, HPCVM_CMD_QUERY)
+
+/**
+ * struct hpcvm_vm_create - ioctl(HPCVM_VM_CREATE), on the device
+ * @size: sizeof(struct hpcvm_vm_create).
+ * @flags: must be 0.
+ * @kvm_fd: the KVM VM's fd, from KVM_CREATE_VM in this process.
+ * @out_fd: out: the VM fd, close-on-exec.
+ * @out_id: out: the VM's id: never 0, never used again until the module is
+ *	loaded anew.
+ * @uuid: the domain's UUID, or zeroes; told to tools, not interpreted.
+ * @name: the domain's name, terminated by a zero, or empty; told to tools.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Put a KVM VM in hpcvm's charge. The VM fd owns all that hpcvm does for it;
+ * closing its last copy undoes everything. The KVM VM must belong to the
+ * caller's address space; it stays alive as long as the VM fd is open.
+ *
+ * Errors:
+ *
+ * - EBADF: %HPCVM_REASON_FD.
+ * - EINVAL: %HPCVM_REASON_NOT_KVM, %HPCVM_REASON_NAME.
+ * - EPERM: %HPCVM_REASON_OTHER_MM.
+ * - EBUSY: %HPCVM_REASON_VM_EXISTS.
+ * - EMFILE, ENFILE: the caller or the node has no fd left.
+ */
+struct hpcvm_vm_create {
+	__u32 size;
+	__u32 flags;
+	__s32 kvm_fd;
+	__s32 out_fd;
+	__u64 out_id;
+	__u8 uuid[16];
+	char name[HPCVM_NAME_MAX];
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_VM_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_VM_CREATE)
+
+/**
+ * struct hpcvm_vm_open - ioctl(HPCVM_VM_OPEN), on the device
+ * @size: sizeof(struct hpcvm_vm_open).
+ * @flags: must be 0: a read-only handle.
+ * @id: the VM's id (sysfs lists them).
+ * @out_fd: out: the handle, close-on-exec.
+ * @pad0: must be 0.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Get a handle on a VM that any process owns. It takes HPCVM_QUERY and
+ * HPCVM_MEM_VERIFY; once the VM has ended they fail with ENODEV
+ * (%HPCVM_REASON_VM_GONE). For the uid that created the VM, and for
+ * CAP_SYS_PTRACE.
+ *
+ * Errors:
+ *
+ * - ENOENT: %HPCVM_REASON_VM_UNKNOWN.
+ * - EPERM: %HPCVM_REASON_NOT_PERMITTED.
+ * - EMFILE, ENFILE: the caller or the node has no fd left.
+ */
+struct hpcvm_vm_open {
+	__u32 size;
+	__u32 flags;
+	__u64 id;
+	__s32 out_fd;
+	__u32 pad0;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_VM_OPEN _IO(HPCVM_TYPE, HPCVM_CMD_VM_OPEN)
+
+/**
+ * struct hpcvm_mem_create - ioctl(HPCVM_MEM_CREATE), on the device
+ * @size: sizeof(struct hpcvm_mem_create).
+ * @flags: must be 0.
+ * @length: bytes, a multiple of @page_size.
+ * @page_size: 2 MiB or 1 GiB, in bytes.
+ * @node: the NUMA node every page must be on, or %HPCVM_NODE_ANY.
+ * @out_fd: out: the memory, close-on-exec.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Take guest memory from the node's hugepage pool. The fd is a hugetlbfs
+ * file like any other: map it MAP_SHARED, pass it on, pin it. It is
+ * populated, zeroed, sealed against a change of size, and every page was
+ * seen on @node. The pages go back to the pool when the last fd and mapping
+ * are gone, also when the module has been unloaded since.
+ *
+ * Where the kernel takes the pages from follows the calling thread's memory
+ * policy and cpuset, and its hugetlb cgroup is charged; the module can only
+ * verify the node. libhpcvm's hpcvm_mem_create() binds the thread and blocks
+ * signals for the length of the call. Sleeps as long as zeroing takes; a
+ * signal ends it.
+ *
+ * Errors (after each, nothing is kept):
+ *
+ * - EINVAL: %HPCVM_REASON_PAGE_SIZE, %HPCVM_REASON_SIZE_ZERO,
+ *   %HPCVM_REASON_SIZE_ALIGN, %HPCVM_REASON_SIZE_LIMIT, %HPCVM_REASON_NODE.
+ * - EOPNOTSUPP: %HPCVM_REASON_PAGE_SIZE_UNAVAILABLE.
+ * - ENOSPC: %HPCVM_REASON_POOL_SHORT, %HPCVM_REASON_POOL_SHORT_NODE,
+ *   %HPCVM_REASON_LIMIT.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED.
+ * - EMFILE, ENFILE: the caller or the node has no fd left.
+ */
+struct hpcvm_mem_create {
+	__u32 size;
+	__u32 flags;
+	__u64 length;
+	__u64 page_size;
+	__s32 node;
+	__s32 out_fd;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_MEM_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_MEM_CREATE)
+
+/**
+ * struct hpcvm_mem_slot - ioctl(HPCVM_MEM_SLOT), on a VM fd
+ * @size: sizeof(struct hpcvm_mem_slot).
+ * @flags: must be 0.
+ * @mem_fd: a file from HPCVM_MEM_CREATE.
+ * @node: the NUMA node promised to the guest, or %HPCVM_NODE_ANY.
+ * @gpa: where the guest sees the memory, a multiple of the file's page size.
+ * @offset: where it begins in the file, a multiple of the file's page size.
+ * @length: bytes, a multiple of the file's page size.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Say which range of a file is which range of guest RAM. The module believes
+ * nothing: the file must be whole and on @node, and KVM's own memslots must
+ * map this very range of it, shared, writable and so aligned that KVM can
+ * use hugepages, from %HPCVM_LEGACY_END up without a gap. What the firmware
+ * does below that is tolerated. HPCVM_MEM_VERIFY checks all of it again at
+ * any later time.
+ *
+ * The slot keeps the file open until HPCVM_MEM_UNSLOT or the end of the VM.
+ * At most 64 slots a VM.
+ *
+ * Errors:
+ *
+ * - EBADF: %HPCVM_REASON_FD.
+ * - EPERM: %HPCVM_REASON_OTHER_MM.
+ * - EINVAL: %HPCVM_REASON_NOT_OURS, %HPCVM_REASON_NODE,
+ *   %HPCVM_REASON_SIZE_ZERO, %HPCVM_REASON_SIZE_ALIGN,
+ *   %HPCVM_REASON_OFFSET_ALIGN, %HPCVM_REASON_GPA_ALIGN,
+ *   %HPCVM_REASON_RANGE, %HPCVM_REASON_GPA_LIMIT,
+ *   %HPCVM_REASON_KVM_UNCOVERED, %HPCVM_REASON_KVM_OTHER_MEMORY,
+ *   %HPCVM_REASON_KVM_PRIVATE, %HPCVM_REASON_KVM_MISALIGNED,
+ *   %HPCVM_REASON_KVM_READONLY, %HPCVM_REASON_PAGES_ABSENT,
+ *   %HPCVM_REASON_PAGES_NODE.
+ * - EEXIST: %HPCVM_REASON_SLOT_OVERLAP, %HPCVM_REASON_FILE_OVERLAP.
+ * - ENOSPC: %HPCVM_REASON_SLOTS_FULL.
+ * - EINTR: a fatal signal came while waiting for the VM's lock.
+ */
+struct hpcvm_mem_slot {
+	__u32 size;
+	__u32 flags;
+	__s32 mem_fd;
+	__s32 node;
+	__u64 gpa;
+	__u64 offset;
+	__u64 length;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_MEM_SLOT _IO(HPCVM_TYPE, HPCVM_CMD_MEM_SLOT)
+
+/**
+ * struct hpcvm_mem_unslot - ioctl(HPCVM_MEM_UNSLOT), on a VM fd
+ * @size: sizeof(struct hpcvm_mem_unslot).
+ * @flags: must be 0.
+ * @gpa: where the slot begins.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Forget a slot, and the promise that went with it. Neither KVM's memslots
+ * nor the file change.
+ *
+ * Errors:
+ *
+ * - ENOENT: %HPCVM_REASON_SLOT_UNKNOWN.
+ * - EPERM: %HPCVM_REASON_OTHER_MM.
+ * - EINTR: a fatal signal came while waiting for the VM's lock.
+ */
+struct hpcvm_mem_unslot {
+	__u32 size;
+	__u32 flags;
+	__u64 gpa;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_MEM_UNSLOT _IO(HPCVM_TYPE, HPCVM_CMD_MEM_UNSLOT)
+
+/**
+ * enum hpcvm_broken - a memory promise that does not hold now
+ * @HPCVM_BROKEN_NO_RAM: the VM has no slot at all.
+ * @HPCVM_BROKEN_ABSENT: pages of a slot's file are gone.
+ * @HPCVM_BROKEN_NODE: pages are on another NUMA node than promised.
+ * @HPCVM_BROKEN_UNCOVERED: KVM has no memslot for RAM of a slot.
+ * @HPCVM_BROKEN_OTHER_MEMORY: KVM's memslot maps other memory than the
+ *	slot's file, or maps it privately or read-only.
+ * @HPCVM_BROKEN_SMALL: KVM may not map all of the RAM from
+ *	%HPCVM_LEGACY_END up by hugepages (misaligned, or split).
+ * @HPCVM_BROKEN_DIRTY_LOG: dirty logging is on for RAM: KVM writes it by 4K.
+ * @HPCVM_BROKEN_4K: KVM maps more 4K pages than the legacy remainder has.
+ * @HPCVM_BROKEN_SPLITS: nx_huge_pages has split hugepages since the VM was
+ *	put in hpcvm's charge.
+ */
+enum hpcvm_broken {
+	HPCVM_BROKEN_NO_RAM = 1 << 0,
+	HPCVM_BROKEN_ABSENT = 1 << 1,
+	HPCVM_BROKEN_NODE = 1 << 2,
+	HPCVM_BROKEN_UNCOVERED = 1 << 3,
+	HPCVM_BROKEN_OTHER_MEMORY = 1 << 4,
+	HPCVM_BROKEN_SMALL = 1 << 5,
+	HPCVM_BROKEN_DIRTY_LOG = 1 << 6,
+	HPCVM_BROKEN_4K = 1 << 7,
+	HPCVM_BROKEN_SPLITS = 1 << 8,
+};
+
+/**
+ * struct hpcvm_slot_report - one slot, as HPCVM_MEM_VERIFY sees it now
+ * @gpa: where it begins.
+ * @length: bytes.
+ * @offset: where it begins in its file.
+ * @page_size: of the file, in bytes.
+ * @node: the node promised, or %HPCVM_NODE_ANY.
+ * @pad: 0.
+ * @nodes: the nodes its pages are on, a bit each; bit 63 stands for node 63
+ *	and all above.
+ * @pages_present: hugepages that the file holds in this range.
+ * @pages_off_node: of these, how many are not on @node.
+ * @mapped_2m: 2 MiB entries of the owner's page tables in this range.
+ * @mapped_1g: 1 GiB entries.
+ * @kvm_bytes: bytes of this range that KVM's memslots map from the file.
+ * @kvm_small: bytes from %HPCVM_LEGACY_END up that KVM may not map huge.
+ * @broken: bits of &enum hpcvm_broken.
+ * @broken_gpa: the first GPA at which one of them was seen.
+ */
+struct hpcvm_slot_report {
+	__u64 gpa;
+	__u64 length;
+	__u64 offset;
+	__u64 page_size;
+	__s32 node;
+	__u32 pad;
+	__u64 nodes;
+	__u64 pages_present;
+	__u64 pages_off_node;
+	__u64 mapped_2m;
+	__u64 mapped_1g;
+	__u64 kvm_bytes;
+	__u64 kvm_small;
+	__u64 broken;
+	__u64 broken_gpa;
+};
+
+/**
+ * struct hpcvm_mem_verify - ioctl(HPCVM_MEM_VERIFY), on a VM fd or a handle
+ * @size: sizeof(struct hpcvm_mem_verify).
+ * @flags: must be 0.
+ * @nr_slots: in: room in @slots, in entries; out: how many slots there are.
+ *	Entries beyond the room are left out.
+ * @slot_size: sizeof(struct hpcvm_slot_report) of the caller; a shorter or
+ *	longer one than the module's gets what both know, zeroes beyond.
+ *	Ignored if @nr_slots is 0.
+ * @slots: where to write them, in order of GPA; ignored if @nr_slots is 0.
+ * @ram_bytes: out: sum of the slots' lengths.
+ * @nodes: out: the nodes their pages are on, as in &struct hpcvm_slot_report.
+ * @kvm_pages_4k: out: 4K mappings that KVM holds for this VM now.
+ * @kvm_pages_2m: out: 2M mappings.
+ * @kvm_pages_1g: out: 1G mappings.
+ * @kvm_pages_4k_ram: out: how many of @kvm_pages_4k can be RAM from
+ *	%HPCVM_LEGACY_END up; 0 where the promise holds. An upper bound
+ *	otherwise.
+ * @kvm_pages_4k_legacy: out: the rest of @kvm_pages_4k.
+ * @kvm_legacy_frames: out: 4K frames of all memslots that are not such RAM
+ *	(RAM below %HPCVM_LEGACY_END, ROMs, BARs, SMM's view of them): the
+ *	bound of @kvm_pages_4k_legacy.
+ * @nx_lpage_splits: out: hugepages split by nx_huge_pages now.
+ * @broken: out: bits of &enum hpcvm_broken; 0: every memory promise holds.
+ * @broken_gpa: out: the first GPA at which one does not; 0 if that cannot
+ *	be said.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Look at the VM's memory as it is now: the files, the owner's page tables,
+ * KVM's memslots and KVM's counters. A promise that does not hold is no
+ * error of this call; it is said in @broken.
+ *
+ * Errors:
+ *
+ * - EINVAL: @slot_size is 0 (with @nr_slots not 0) or more than a page.
+ * - ENODEV: on a handle: %HPCVM_REASON_VM_GONE; or the owner's address space
+ *   is gone.
+ * - EINTR: a fatal signal came while waiting for the VM's lock.
+ */
+struct hpcvm_mem_verify {
+	__u32 size;
+	__u32 flags;
+	__u32 nr_slots;
+	__u32 slot_size;
+	__aligned_u64 slots;
+	__u64 ram_bytes;
+	__u64 nodes;
+	__u64 kvm_pages_4k;
+	__u64 kvm_pages_2m;
+	__u64 kvm_pages_1g;
+	__u64 kvm_pages_4k_ram;
+	__u64 kvm_pages_4k_legacy;
+	__u64 kvm_legacy_frames;
+	__u64 nx_lpage_splits;
+	__u64 broken;
+	__u64 broken_gpa;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+#define HPCVM_MEM_VERIFY _IO(HPCVM_TYPE, HPCVM_CMD_MEM_VERIFY)
+
+#endif /* _UAPI_LINUX_HPCVM_H */
