@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between kernels, as small inline functions in the shape of
+ * the newest one. The only file that knows; force-included before all others.
+ */
+#ifndef HPCVM_COMPAT_H
+#define HPCVM_COMPAT_H
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/hugetlb.h>
+#include <linux/kvm_host.h>
+#include <linux/mount.h>
+
+#ifndef HAVE_FREE_FPUT
+DEFINE_FREE(fput, struct file *, if (!IS_ERR_OR_NULL(_T)) fput(_T))
+#endif
+
+static inline struct file *compat_tmpfile_open(const struct path *dir, umode_t mode, int flags)
+{
+#ifdef HAVE_KERNEL_TMPFILE_OPEN
+	return kernel_tmpfile_open(&nop_mnt_idmap, dir, mode, flags, current_cred());
+#else
+	return vfs_tmpfile_open(&init_user_ns, dir, mode, flags, current_cred());
+#endif
+}
+
+static inline int compat_parse_fs_string(struct fs_context *fc, const char *key, const char *value)
+{
+#ifdef HAVE_VFS_PARSE_FS_STRING_3
+	return vfs_parse_fs_string(fc, key, value);
+#else
+	return vfs_parse_fs_string(fc, key, value, strlen(value));
+#endif
+}
+
+static inline struct vfsmount *compat_fc_mount(struct fs_context *fc)
+{
+#ifdef HAVE_FC_MOUNT_LONGTERM
+	return fc_mount_longterm(fc);
+#else
+	return fc_mount(fc);
+#endif
+}
+
+/* The page cache index of a hugetlb file's offset. */
+static inline pgoff_t compat_hugetlb_index(struct hstate *h, u64 offset)
+{
+#ifdef HAVE_HUGETLB_BASE_PAGE_INDEX
+	return offset >> PAGE_SHIFT;
+#else
+	return offset >> huge_page_shift(h);
+#endif
+}
+
+/* Guest address spaces of a VM: the normal one and SMM's. */
+static inline int compat_kvm_nr_as_ids(struct kvm *kvm)
+{
+#ifdef HAVE_KVM_NR_AS_IDS
+	return kvm_arch_nr_memslot_as_ids(kvm);
+#else
+	return KVM_ADDRESS_SPACE_NUM;
+#endif
+}
+
+#endif

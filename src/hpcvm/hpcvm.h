@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the objects of hpcvm.ko know of each other: functions, never fields.
+ *
+ *	main -> node, vm, memory           the device and its ioctls
+ *	vm   -> slot, verify -> memory, kvm, pagetable
+ *
+ * Locks, outermost first:
+ *
+ *	vms_lock (vm.c)         the list of VMs
+ *	vm->lock                one VM's slots, and whether it has ended
+ *	kvm->srcu               KVM's memslots (kvm.c)
+ *	mm->mmap_lock           the owner's mappings
+ *	mapping->i_mmap_rwsem   the owner's page tables of one file
+ *
+ * No memory of user space is touched under any of them: a caller could make
+ * such an access wait for ever.
+ */
+#ifndef HPCVM_H
+#define HPCVM_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+#include <linux/hpcvm.h>
+
+struct file;
+struct hstate;
+struct kobject;
+struct kvm;
+struct kvm_memory_slot;
+struct mm_struct;
+
+struct hpcvm_vm;
+
+/**
+ * struct hpcvm_call - one ioctl on its way through the module
+ * @cmd: the kernel's copy of the caller's struct.
+ * @vm: the VM of the fd; NULL on the device.
+ * @owner: the fd is the VM fd itself, not a handle.
+ * @reason: enum hpcvm_reason.
+ * @detail: belongs to @reason.
+ * @new_file: the file that a successful call leaves behind.
+ * @new_fd: where the new fd stands in @cmd.
+ *
+ * A handler that makes an fd leaves the file in @new_file and the place for
+ * its number in @new_fd; the dispatcher writes all results and installs the
+ * fd only then, so a caller whose memory cannot be written keeps nothing.
+ */
+struct hpcvm_call {
+	void *cmd;
+	struct hpcvm_vm *vm;
+	bool owner;
+	u32 reason;
+	u64 detail;
+	struct file *new_file;
+	s32 *new_fd;
+};
+
+/* Refuse a call: remember why, return the errno. */
+static inline int hpcvm_refuse(struct hpcvm_call *call, int err, u32 reason, u64 detail)
+{
+	call->reason = reason;
+	call->detail = detail;
+	return err;
+}
+
+/* main.c */
+long hpcvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long hpcvm_handle_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* node.c: what this node can do */
+int hpcvm_query(struct hpcvm_call *call);
+bool hpcvm_node_valid(s32 node);
+
+/* vm.c: the VM object and its fds */
+int hpcvm_vms_init(struct kobject *device);
+void hpcvm_vms_exit(void);
+void hpcvm_vms_lock(void);
+void hpcvm_vms_unlock(void);
+int hpcvm_vm_create(struct hpcvm_call *call);
+int hpcvm_vm_open(struct hpcvm_call *call);
+u64 hpcvm_vm_id(const struct hpcvm_vm *vm);
+struct kvm *hpcvm_vm_kvm(const struct hpcvm_vm *vm);
+u64 hpcvm_vm_splits(const struct hpcvm_vm *vm);
+struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm);
+int hpcvm_vm_lock(struct hpcvm_call *call);
+int hpcvm_vm_lock_own(struct hpcvm_call *call);
+void hpcvm_vm_unlock(struct hpcvm_vm *vm);
+
+/* slot.c: which range of which file is which range of guest RAM */
+#define HPCVM_SLOTS_MAX 64
+
+/* The slots of one VM, in order of GPA. All of it is under vm->lock. */
+struct hpcvm_slots {
+	struct list_head list;
+	struct kobject *dir;
+	u32 nr;
+};
+
+int hpcvm_slots_init(struct hpcvm_slots *slots, struct kobject *vm);
+void hpcvm_slots_drop(struct hpcvm_slots *slots);
+int hpcvm_mem_slot(struct hpcvm_call *call);
+int hpcvm_mem_unslot(struct hpcvm_call *call);
+int hpcvm_slots_look(struct hpcvm_slots *slots, struct kvm *kvm, struct mm_struct *mm,
+		     struct hpcvm_slot_report *reports);
+u64 hpcvm_slots_overlap(const struct hpcvm_slots *slots, u64 gpa, u64 end);
+
+/* verify.c: does the memory promise hold now? */
+int hpcvm_mem_verify(struct hpcvm_call *call);
+
+/* memory.c: hugetlb files from the node's pools */
+int hpcvm_memory_init(void);
+void hpcvm_memory_exit(void);
+int hpcvm_mem_create(struct hpcvm_call *call);
+struct hstate *hpcvm_memory_hstate(struct file *file);
+bool hpcvm_memory_has(u64 page_size);
+u64 hpcvm_memory_free(u64 page_size);
+
+/**
+ * struct hpcvm_file_look - what a range of a hugetlb file holds
+ * @present: hugepages that are there.
+ * @off_node: of these, on another node than asked.
+ * @nodes: nodes they are on, a bit each, bit 63 for all from there up.
+ * @absent_at: file offset of the first hole; U64_MAX if there is none.
+ * @off_node_at: file offset of the first page on another node; U64_MAX.
+ */
+struct hpcvm_file_look {
+	u64 present;
+	u64 off_node;
+	u64 nodes;
+	u64 absent_at;
+	u64 off_node_at;
+};
+
+void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
+		       struct hpcvm_file_look *look);
+
+/* kvm.c: what KVM says of a VM; nothing of KVM is linked */
+
+/**
+ * struct hpcvm_kvm_pages - KVM's own counters of one VM
+ * @pages: mappings it holds by size: 4K, 2M, 1G.
+ * @splits: hugepages that nx_huge_pages has split and not yet mended.
+ */
+struct hpcvm_kvm_pages {
+	u64 pages[3];
+	u64 splits;
+};
+
+typedef int (*hpcvm_kvm_slot_fn)(const struct kvm_memory_slot *ms, void *arg);
+
+bool hpcvm_file_is_kvm_vm(struct file *file);
+struct kvm *hpcvm_kvm_of(struct file *file);
+void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count);
+int hpcvm_kvm_each_slot(struct kvm *kvm, u64 gpa, u64 end, hpcvm_kvm_slot_fn fn, void *arg);
+void hpcvm_kvm_each_slot_all(struct kvm *kvm, void (*fn)(const struct kvm_memory_slot *, void *),
+			     void *arg);
+bool hpcvm_kvm_small(const struct kvm_memory_slot *ms, u64 gpa);
+
+/* pagetable.c: what the host page tables map */
+void hpcvm_pagetable_count(struct mm_struct *mm, unsigned long start, unsigned long end,
+			   u64 *mapped_2m, u64 *mapped_1g);
+
+#endif

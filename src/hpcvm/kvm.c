@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What KVM says of a VM: its memslots, which blocks of them it may map by
+ * hugepages, and its counters.
+ *
+ * KVM is read, never called: its structures come from the headers this
+ * module is built against and the VM from the file that user space gave, so
+ * no symbol of kvm.ko is linked and hpcvm.ko loads without it. The build
+ * and the running kernel agree on these structures as they agree on all
+ * others: the module loader compares the kernel's version string.
+ */
+#include <linux/file.h>
+#include <linux/kvm_host.h>
+#include <linux/magic.h>
+
+#include "hpcvm.h"
+
+/**
+ * hpcvm_file_is_kvm_vm() - is this the file of a KVM VM?
+ * @file: any file.
+ *
+ * kvm's own test is closed to other modules since 6.18. A VM is an
+ * anonymous inode called "kvm-vm": user space can make neither of the two.
+ */
+bool hpcvm_file_is_kvm_vm(struct file *file)
+{
+	const struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(dentry->d_name.name, "kvm-vm") && file->private_data;
+}
+
+/** hpcvm_kvm_of() - the VM of a file that hpcvm_file_is_kvm_vm() accepts */
+struct kvm *hpcvm_kvm_of(struct file *file)
+{
+	return file->private_data;
+}
+
+/** hpcvm_kvm_count() - read KVM's counters of a VM; each is exact, not all at once */
+void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count)
+{
+	struct kvm_vm_stat *stat = &kvm->stat;
+	int i;
+
+	BUILD_BUG_ON(ARRAY_SIZE(stat->pages) != ARRAY_SIZE(count->pages));
+	for (i = 0; i < ARRAY_SIZE(count->pages); i++)
+		count->pages[i] = max_t(s64, atomic64_read(&stat->pages[i]), 0);
+	count->splits = READ_ONCE(stat->nx_lpage_splits);
+}
+
+/**
+ * hpcvm_kvm_each_slot() - visit the memslots of a GPA range in order
+ * @kvm: the VM.
+ * @gpa: begin.
+ * @end: one past the last byte.
+ * @fn: called with each memslot of the normal address space that has a page
+ *	in the range; ends the walk by returning an error. May sleep.
+ * @arg: for @fn.
+ *
+ * Return: 0 or @fn's error. Context: process; kvm->srcu is held meanwhile.
+ */
+int hpcvm_kvm_each_slot(struct kvm *kvm, u64 gpa, u64 end, hpcvm_kvm_slot_fn fn, void *arg)
+{
+	struct kvm_memslot_iter iter;
+	int idx, err = 0;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	kvm_for_each_memslot_in_gfn_range(&iter, kvm_memslots(kvm), gpa_to_gfn(gpa),
+					  gpa_to_gfn(end - 1) + 1) {
+		err = fn(iter.slot, arg);
+		if (err)
+			break;
+	}
+	srcu_read_unlock(&kvm->srcu, idx);
+	return err;
+}
+
+/**
+ * hpcvm_kvm_each_slot_all() - visit all memslots, those of SMM too
+ * @kvm: the VM.
+ * @fn: called with each memslot, in no order. May sleep.
+ * @arg: for @fn.
+ *
+ * Context: process; kvm->srcu is held meanwhile.
+ */
+void hpcvm_kvm_each_slot_all(struct kvm *kvm, void (*fn)(const struct kvm_memory_slot *, void *),
+			     void *arg)
+{
+	struct kvm_memory_slot *ms;
+	int as_id, bkt, idx;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	for (as_id = 0; as_id < compat_kvm_nr_as_ids(kvm); as_id++)
+		kvm_for_each_memslot(ms, bkt, __kvm_memslots(kvm, as_id))
+			fn(ms, arg);
+	srcu_read_unlock(&kvm->srcu, idx);
+}
+
+/**
+ * hpcvm_kvm_small() - must KVM map this block by 4K?
+ * @ms: a memslot.
+ * @gpa: an address in it.
+ *
+ * KVM keeps, for each 2 MiB block of each memslot, how many reasons forbid a
+ * hugepage there: the block is cut by the memslot's edge, GPA and HVA do not
+ * agree modulo 2 MiB, a page in it is write-tracked.
+ */
+bool hpcvm_kvm_small(const struct kvm_memory_slot *ms, u64 gpa)
+{
+	const int shift = PMD_SHIFT - PAGE_SHIFT;
+	const struct kvm_lpage_info *info = ms->arch.lpage_info[PG_LEVEL_2M - PG_LEVEL_2M];
+	u64 block = (gpa_to_gfn(gpa) >> shift) - (ms->base_gfn >> shift);
+
+	return !info || READ_ONCE(info[block].disallow_lpage);
+}

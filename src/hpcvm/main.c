@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/hpcvm: the device, and the way of every ioctl through the module.
+ *
+ * One table says for each ioctl which struct it takes, how short that may be,
+ * on which fds it works and who serves it. Lengths, flags, pads, the copy in
+ * and out, the reason and the birth of new fds are handled here, once: a
+ * handler sees a checked struct in kernel memory and touches no user memory
+ * of the call itself.
+ */
+#include <linux/compat.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/nospec.h>
+#include <linux/uaccess.h>
+
+#include "hpcvm.h"
+
+/* The kinds of fd, as bits. */
+#define ON_DEVICE 1
+#define ON_VM 2
+#define ON_HANDLE 4
+
+/* What all structs begin with, and what all of them carry. */
+struct head {
+	u32 size;
+	u32 flags;
+};
+
+struct verdict {
+	u32 reason;
+	u32 pad;
+	u64 detail;
+};
+
+union cmd {
+	struct head head;
+	struct hpcvm_query query;
+	struct hpcvm_vm_create vm_create;
+	struct hpcvm_vm_open vm_open;
+	struct hpcvm_mem_create mem_create;
+	struct hpcvm_mem_slot mem_slot;
+	struct hpcvm_mem_unslot mem_unslot;
+	struct hpcvm_mem_verify mem_verify;
+};
+
+struct op {
+	u16 on;		/* kinds of fd */
+	u16 size;	/* of the struct as this module knows it */
+	u16 min_size;	/* of its first published version */
+	u16 verdict;	/* where in it the verdict stands */
+	int (*fn)(struct hpcvm_call *call);
+};
+
+#define OP(_nr, _struct, _last, _on, _fn)				\
+	[HPCVM_CMD_##_nr] = {						\
+		.on = (_on),						\
+		.size = sizeof(struct _struct),				\
+		.min_size = offsetofend(struct _struct, _last),		\
+		.verdict = offsetof(struct _struct, reason),		\
+		.fn = (_fn),						\
+	}
+
+static const struct op ops[] = {
+	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE, hpcvm_query),
+	OP(VM_CREATE, hpcvm_vm_create, detail, ON_DEVICE, hpcvm_vm_create),
+	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, hpcvm_vm_open),
+	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, hpcvm_mem_create),
+	OP(MEM_SLOT, hpcvm_mem_slot, detail, ON_VM, hpcvm_mem_slot),
+	OP(MEM_UNSLOT, hpcvm_mem_unslot, detail, ON_VM, hpcvm_mem_unslot),
+	OP(MEM_VERIFY, hpcvm_mem_verify, detail, ON_VM | ON_HANDLE, hpcvm_mem_verify),
+};
+
+static const struct op *find_op(unsigned int cmd, unsigned int on)
+{
+	unsigned int nr = _IOC_NR(cmd);
+	const struct op *op;
+
+	if (cmd != _IO(HPCVM_TYPE, nr) || nr >= ARRAY_SIZE(ops))
+		return NULL;
+	op = &ops[array_index_nospec(nr, ARRAY_SIZE(ops))];
+	return op->on & on ? op : NULL;
+}
+
+/* The rules that hold for every struct. */
+static int check_common(const struct op *op, union cmd *cmd, struct hpcvm_call *call)
+{
+	struct verdict *verdict = (void *)cmd + op->verdict;
+
+	if (cmd->head.flags)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_FLAGS, cmd->head.flags);
+	if (verdict->pad)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
+				    op->verdict + offsetof(struct verdict, pad));
+	return 0;
+}
+
+/* Write the results and only then install the new fd. */
+static int finish(const struct op *op, union cmd *cmd, struct hpcvm_call *call,
+		  void __user *arg, u32 usize)
+{
+	struct file *file = call->new_file;
+	int fd = -1;
+
+	if (file) {
+		fd = get_unused_fd_flags(O_CLOEXEC);
+		if (fd < 0) {
+			fput(file);
+			return fd;
+		}
+		*call->new_fd = fd;
+	}
+	if (copy_to_user(arg, cmd, min_t(u32, usize, op->size))) {
+		if (file) {
+			put_unused_fd(fd);
+			fput(file);
+		}
+		return -EFAULT;
+	}
+	if (file)
+		fd_install(fd, file);
+	return 0;
+}
+
+/* After a failure nothing is written but the verdict. */
+static int tell(const struct op *op, const struct hpcvm_call *call, void __user *arg, int err)
+{
+	struct verdict verdict = { .reason = call->reason, .detail = call->detail };
+
+	if (copy_to_user(arg + op->verdict, &verdict, sizeof(verdict)))
+		return -EFAULT;
+	return err;
+}
+
+static long dispatch(struct hpcvm_vm *vm, unsigned int on, unsigned int nr, void __user *arg)
+{
+	const struct op *op = find_op(nr, on);
+	struct hpcvm_call call = { .vm = vm, .owner = on == ON_VM };
+	union cmd cmd = {};
+	struct verdict *verdict;
+	u32 usize;
+	int err;
+
+	if (!op)
+		return -ENOTTY;
+	if (get_user(usize, (u32 __user *)arg))
+		return -EFAULT;
+	if (usize < op->min_size)
+		return -EINVAL;
+	err = copy_struct_from_user(&cmd, op->size, arg, usize);
+	if (err)
+		return err;
+
+	call.cmd = &cmd;
+	err = check_common(op, &cmd, &call);
+	if (!err)
+		err = op->fn(&call);
+	if (err) {
+		if (err == -ENOMEM && !call.reason)
+			call.reason = HPCVM_REASON_KERNEL_MEMORY;
+		return tell(op, &call, arg, err);
+	}
+
+	verdict = (void *)&cmd + op->verdict;
+	*verdict = (struct verdict){};
+	cmd.head.size = usize;
+	err = finish(op, &cmd, &call, arg, usize);
+	return err == -EFAULT ? err : err ? tell(op, &call, arg, err) : 0;
+}
+
+static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return dispatch(NULL, ON_DEVICE, cmd, (void __user *)arg);
+}
+
+/* The ioctls of a VM fd. */
+long hpcvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return dispatch(file->private_data, ON_VM, cmd, (void __user *)arg);
+}
+
+/* The ioctls of a handle. */
+long hpcvm_handle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return dispatch(file->private_data, ON_HANDLE, cmd, (void __user *)arg);
+}
+
+static const struct file_operations device_fops = {
+	.owner = THIS_MODULE,
+	.open = nonseekable_open,
+	.unlocked_ioctl = device_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "hpcvm",
+	.fops = &device_fops,
+	.mode = 0660,
+};
+
+static int __init hpcvm_init(void)
+{
+	int err;
+
+	err = hpcvm_memory_init();
+	if (err)
+		return err;
+
+	/* No VM can be created before its place in sysfs is there. */
+	hpcvm_vms_lock();
+	err = misc_register(&device);
+	if (!err) {
+		err = hpcvm_vms_init(&device.this_device->kobj);
+		if (err)
+			misc_deregister(&device);
+	}
+	hpcvm_vms_unlock();
+
+	if (err)
+		hpcvm_memory_exit();
+	else
+		pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
+			hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
+	return err;
+}
+
+/* Every VM fd and handle holds the module, so none is left here. */
+static void __exit hpcvm_exit(void)
+{
+	hpcvm_vms_exit();
+	misc_deregister(&device);
+	hpcvm_memory_exit();
+}
+
+module_init(hpcvm_init);
+module_exit(hpcvm_exit);
+
+MODULE_DESCRIPTION("HPC guests on KVM: hugepage-only memory, proved");
+MODULE_AUTHOR("The hpcvm authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(HPCVM_MODULE_VERSION);
+MODULE_ALIAS("devname:hpcvm");

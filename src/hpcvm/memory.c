@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory: hugetlb files from the node's pools, whole or not at all.
+ *
+ * The module keeps one internal hugetlbfs mount a page size. A piece of
+ * guest memory is an unnamed file there: any importer (KVM, VFIO, RDMA)
+ * knows what to do with it, the hugetlb cgroup is charged as for everybody
+ * else, and it outlives the module, because it is hugetlbfs's own.
+ *
+ * Three steps make the promise "no SIGBUS later": the pages are *reserved*
+ * all at once (so that of two racing callers one gets all and the other
+ * hears at once what is missing), then *populated*, then *looked at* one by
+ * one. A size seal keeps the file from being truncated afterwards; a hole
+ * can still be punched by whoever holds it, and verify.c will say so.
+ *
+ * The kernel takes the pages by the memory policy of the calling thread.
+ * No setter of policies is exported, so the caller binds itself (libhpcvm
+ * does) and the module verifies.
+ */
+#include <linux/err.h>
+#include <linux/falloc.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/pagemap.h>
+#include <linux/rcupdate_wait.h>
+#include <linux/sched/signal.h>
+#include <linux/xarray.h>
+
+#include "hpcvm.h"
+
+struct pool {
+	u64 page_size;
+	const char *option;
+	struct vfsmount *mnt;	/* NULL: this node has no such pages */
+};
+
+static struct pool pools[] = {
+	{ .page_size = SZ_2M, .option = "2M" },
+	{ .page_size = SZ_1G, .option = "1G" },
+};
+
+static struct pool *pool_of(u64 page_size)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pools); i++)
+		if (pools[i].page_size == page_size)
+			return &pools[i];
+	return NULL;
+}
+
+static struct hstate *pool_hstate(const struct pool *pool)
+{
+	return hstate_inode(d_inode(pool->mnt->mnt_root));
+}
+
+static struct vfsmount *mount_pool(const char *option)
+{
+	struct file_system_type *type = get_fs_type("hugetlbfs");
+	struct vfsmount *mnt;
+	struct fs_context *fc;
+	int err;
+
+	if (!type)
+		return ERR_PTR(-ENODEV);
+	fc = fs_context_for_mount(type, SB_KERNMOUNT);
+	module_put(type->owner);
+	if (IS_ERR(fc))
+		return ERR_CAST(fc);
+
+	/* Whoever may open /dev/hpcvm may make a file: it has no name. */
+	err = compat_parse_fs_string(fc, "mode", "1777");
+	if (!err)
+		err = compat_parse_fs_string(fc, "pagesize", option);
+	mnt = err ? ERR_PTR(err) : compat_fc_mount(fc);
+	put_fs_context(fc);
+	return mnt;
+}
+
+/**
+ * hpcvm_memory_init() - mount a hugetlbfs for each page size the node has
+ *
+ * Return: 0, or -ENODEV where not even 2 MiB pages exist.
+ */
+int __init hpcvm_memory_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pools); i++) {
+		struct vfsmount *mnt = mount_pool(pools[i].option);
+
+		if (!IS_ERR(mnt))
+			pools[i].mnt = mnt;
+	}
+	if (pools[0].mnt)
+		return 0;
+	hpcvm_memory_exit();
+	return -ENODEV;
+}
+
+/**
+ * hpcvm_memory_exit() - let go of the mounts
+ *
+ * Files that are still open or mapped keep their superblock, and give their
+ * pages back when they are closed.
+ */
+void hpcvm_memory_exit(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pools); i++) {
+		if (pools[i].mnt)
+			kern_unmount(pools[i].mnt);
+		pools[i].mnt = NULL;
+	}
+}
+
+/** hpcvm_memory_has() - are there pages of this size at all? */
+bool hpcvm_memory_has(u64 page_size)
+{
+	struct pool *pool = pool_of(page_size);
+
+	return pool && pool->mnt;
+}
+
+/* Pages that can be had now, overcommit included; racy by nature. */
+static u64 available(struct hstate *h, s32 node)
+{
+	u64 free = READ_ONCE(h->free_huge_pages), resv = READ_ONCE(h->resv_huge_pages);
+	u64 limit = READ_ONCE(h->nr_overcommit_huge_pages);
+	u64 surplus = READ_ONCE(h->surplus_huge_pages);
+
+	free = free > resv ? free - resv : 0;
+	if (node != HPCVM_NODE_ANY)
+		free = min_t(u64, free, READ_ONCE(h->free_huge_pages_node[node]));
+	return free + (limit > surplus ? limit - surplus : 0);
+}
+
+/** hpcvm_memory_free() - free pages of the pool that nobody has reserved */
+u64 hpcvm_memory_free(u64 page_size)
+{
+	struct pool *pool = pool_of(page_size);
+	u64 free, resv;
+
+	if (!pool || !pool->mnt)
+		return 0;
+	free = READ_ONCE(pool_hstate(pool)->free_huge_pages);
+	resv = READ_ONCE(pool_hstate(pool)->resv_huge_pages);
+	return free > resv ? free - resv : 0;
+}
+
+/**
+ * hpcvm_memory_hstate() - is this a file from HPCVM_MEM_CREATE?
+ * @file: any file.
+ *
+ * Return: the hstate, which knows its page size; NULL if it is not ours.
+ */
+struct hstate *hpcvm_memory_hstate(struct file *file)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pools); i++)
+		if (pools[i].mnt && file_inode(file)->i_sb == pools[i].mnt->mnt_sb)
+			return pool_hstate(&pools[i]);
+	return NULL;
+}
+
+static void look_at(struct hpcvm_file_look *look, const struct folio *folio, s32 node, u64 offset)
+{
+	int nid = folio_nid(folio);
+
+	look->present++;
+	look->nodes |= BIT_ULL(min(nid, 63));
+	if (node == HPCVM_NODE_ANY || nid == node)
+		return;
+	look->off_node++;
+	look->off_node_at = min(look->off_node_at, offset);
+}
+
+/**
+ * hpcvm_memory_look() - look at every page of a range of a file
+ * @file: a file of ours.
+ * @offset: a multiple of its page size.
+ * @length: a multiple of its page size.
+ * @node: where the pages should be, or HPCVM_NODE_ANY.
+ * @look: filled in.
+ *
+ * Context: process, may sleep. Pages that come or go meanwhile may or may
+ * not be seen.
+ */
+void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
+		       struct hpcvm_file_look *look)
+{
+	struct address_space *mapping = file->f_mapping;
+	struct hstate *h = hstate_inode(mapping->host);
+	pgoff_t step = compat_hugetlb_index(h, huge_page_size(h));
+	pgoff_t index = compat_hugetlb_index(h, offset);
+	pgoff_t last = compat_hugetlb_index(h, offset + length) - 1;
+	XA_STATE(xas, &mapping->i_pages, index);
+	unsigned int seen = 0;
+	struct folio *folio;
+
+	*look = (struct hpcvm_file_look){ .absent_at = U64_MAX, .off_node_at = U64_MAX };
+	rcu_read_lock();
+	xas_for_each(&xas, folio, last) {
+		pgoff_t at;
+
+		if (xas_retry(&xas, folio) || xa_is_value(folio))
+			continue;
+		at = round_down(xas.xa_index, step);
+		if (at != index)
+			look->absent_at = min(look->absent_at, offset);
+		offset += (u64)(at - index) / step * huge_page_size(h);
+		look_at(look, folio, node, offset);
+		offset += huge_page_size(h);
+		index = at + step;
+		if (++seen % 1024 == 0) {
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
+	}
+	rcu_read_unlock();
+	if (index <= last)
+		look->absent_at = min(look->absent_at, offset);
+}
+
+/* A new, empty, unnamed file. */
+static struct file *new_file(struct pool *pool)
+{
+	struct path dir = { .mnt = pool->mnt, .dentry = pool->mnt->mnt_root };
+	struct file *tmp, *file;
+
+	tmp = compat_tmpfile_open(&dir, S_IFREG | 0600, O_RDWR | O_LARGEFILE);
+	if (IS_ERR(tmp))
+		return tmp;
+	/* The file that makes the inode is not one for an fd table. */
+	file = dentry_open(&tmp->f_path, O_RDWR | O_LARGEFILE, current_cred());
+	fput(tmp);
+	return file;
+}
+
+/*
+ * Mapping a shared hugetlb file reserves its pages, all or none, and the
+ * reservation stays with the file when the mapping goes. It is hugetlb's only
+ * way of taking many pages at once.
+ */
+static int reserve(struct file *file, u64 length)
+{
+	unsigned long addr;
+
+	addr = vm_mmap(file, 0, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	if (IS_ERR_VALUE(addr))
+		return (int)addr;
+	return vm_munmap(addr, length);
+}
+
+/* Which of the refusals is it when the kernel would not give @missing pages? */
+static int refuse_pages(struct hpcvm_call *call, struct hstate *h, int err, u64 missing)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+
+	if (err == -EINTR)
+		return hpcvm_refuse(call, -EINTR, HPCVM_REASON_INTERRUPTED, missing);
+	if (available(h, HPCVM_NODE_ANY) < missing)
+		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT, missing);
+	if (cmd->node != HPCVM_NODE_ANY && available(h, cmd->node) < missing)
+		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT_NODE, missing);
+	return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_LIMIT, missing);
+}
+
+static int check(struct hpcvm_call *call, struct pool *pool)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	u64 limit;
+
+	if (!pool)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAGE_SIZE, cmd->page_size);
+	if (!pool->mnt)
+		return hpcvm_refuse(call, -EOPNOTSUPP, HPCVM_REASON_PAGE_SIZE_UNAVAILABLE,
+				    cmd->page_size);
+	if (!cmd->length)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ZERO, 0);
+	if (!IS_ALIGNED(cmd->length, cmd->page_size))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ALIGN, cmd->page_size);
+	limit = min_t(u64, pool->mnt->mnt_sb->s_maxbytes, TASK_SIZE_MAX);
+	if (cmd->length > limit)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_LIMIT, limit);
+	if (!hpcvm_node_valid(cmd->node))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_NODE, (u64)cmd->node);
+	return 0;
+}
+
+/* Take, zero and look at every page. */
+static int populate(struct hpcvm_call *call, struct hstate *h, struct file *file)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	u64 want = cmd->length >> huge_page_shift(h), have;
+	struct hpcvm_file_look look;
+	int err;
+
+	have = available(h, cmd->node);
+	if (have < want)
+		return refuse_pages(call, h, -ENOSPC, want - have);
+	/*
+	 * Where the reservation fails for another reason than the pool, a
+	 * limit on the address space say, population is the judge.
+	 */
+	err = reserve(file, cmd->length);
+	have = err ? available(h, cmd->node) : want;
+	if (have < want)
+		return refuse_pages(call, h, -ENOSPC, want - have);
+
+	err = vfs_fallocate(file, 0, 0, cmd->length);
+	hpcvm_memory_look(file, 0, cmd->length, cmd->node, &look);
+	if (err == -ENOMEM || err == -EFBIG)
+		err = -ENOSPC;
+	if (err && err != -ENOSPC && err != -EINTR)
+		return err;
+	if (look.off_node)
+		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT_NODE,
+				    look.off_node + want - look.present);
+	if (err || look.present < want)
+		return refuse_pages(call, h, err, want - look.present);
+	return 0;
+}
+
+static void seal(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	inode_lock(inode);
+	HUGETLBFS_I(inode)->seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	inode_unlock(inode);
+}
+
+/**
+ * hpcvm_mem_create() - HPCVM_MEM_CREATE
+ * @call: on the device.
+ *
+ * Return: 0 with the file in the call, or a documented errno with nothing
+ * kept. Context: process with an mm; sleeps as long as zeroing takes.
+ */
+int hpcvm_mem_create(struct hpcvm_call *call)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	struct pool *pool = pool_of(cmd->page_size);
+	struct file *file;
+	int err;
+
+	err = check(call, pool);
+	if (err)
+		return err;
+	file = new_file(pool);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	err = populate(call, pool_hstate(pool), file);
+	if (err) {
+		fput(file);
+		return err;
+	}
+	seal(file);
+	call->new_file = file;
+	call->new_fd = &cmd->out_fd;
+	return 0;
+}
