@@ -149,6 +149,8 @@ static long dispatch(struct hpcvm_vm *vm, unsigned int on, unsigned int nr, void
 		return -EFAULT;
 	if (usize < op->min_size)
 		return -EINVAL;
+	if (usize > PAGE_SIZE)
+		return -E2BIG;
 	err = copy_struct_from_user(&cmd, op->size, arg, usize);
 	if (err)
 		return err;
@@ -242,4 +244,3 @@ MODULE_DESCRIPTION("HPC guests on KVM: hugepage-only memory, proved");
 MODULE_AUTHOR("The hpcvm authors");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(HPCVM_MODULE_VERSION);
-MODULE_ALIAS("devname:hpcvm");

@@ -260,16 +260,18 @@ static int reserve(struct file *file, u64 length)
 	return vm_munmap(addr, length);
 }
 
-/* Which of the refusals is it when the kernel would not give @missing pages? */
-static int refuse_pages(struct hpcvm_call *call, struct hstate *h, int err, u64 missing)
+/*
+ * Which of the refusals is it when the kernel would not give @missing pages?
+ * With the pages reserved, the pool as a whole cannot be what is short.
+ */
+static int refuse_pages(struct hpcvm_call *call, struct hstate *h, u64 missing, bool reserved)
 {
 	struct hpcvm_mem_create *cmd = call->cmd;
 
-	if (err == -EINTR)
-		return hpcvm_refuse(call, -EINTR, HPCVM_REASON_INTERRUPTED, missing);
-	if (available(h, HPCVM_NODE_ANY) < missing)
+	if (!reserved && available(h, HPCVM_NODE_ANY) < missing)
 		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT, missing);
-	if (cmd->node != HPCVM_NODE_ANY && available(h, cmd->node) < missing)
+	if (cmd->node != HPCVM_NODE_ANY &&
+	    READ_ONCE(h->free_huge_pages_node[cmd->node]) < missing)
 		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT_NODE, missing);
 	return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_LIMIT, missing);
 }
@@ -296,38 +298,54 @@ static int check(struct hpcvm_call *call, struct pool *pool)
 	return 0;
 }
 
+/* Are there enough pages, as far as the pool's counters tell? */
+static int check_pool(struct hpcvm_call *call, struct hstate *h, u64 want)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	u64 any = available(h, HPCVM_NODE_ANY), there = available(h, cmd->node);
+
+	if (any < want)
+		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT, want - any);
+	if (there < want)
+		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT_NODE, want - there);
+	return 0;
+}
+
 /* Take, zero and look at every page. */
 static int populate(struct hpcvm_call *call, struct hstate *h, struct file *file)
 {
 	struct hpcvm_mem_create *cmd = call->cmd;
-	u64 want = cmd->length >> huge_page_shift(h), have;
+	u64 want = cmd->length >> huge_page_shift(h), missing;
 	struct hpcvm_file_look look;
+	bool reserved;
 	int err;
 
-	have = available(h, cmd->node);
-	if (have < want)
-		return refuse_pages(call, h, -ENOSPC, want - have);
+	err = check_pool(call, h, want);
+	if (err)
+		return err;
 	/*
-	 * Where the reservation fails for another reason than the pool, a
-	 * limit on the address space say, population is the judge.
+	 * Somebody may have been faster. Where the reservation fails for
+	 * another reason, a limit on the address space say, population is
+	 * the judge.
 	 */
-	err = reserve(file, cmd->length);
-	have = err ? available(h, cmd->node) : want;
-	if (have < want)
-		return refuse_pages(call, h, -ENOSPC, want - have);
+	reserved = !reserve(file, cmd->length);
+	if (!reserved) {
+		err = check_pool(call, h, want);
+		if (err)
+			return err;
+	}
 
 	err = vfs_fallocate(file, 0, 0, cmd->length);
 	hpcvm_memory_look(file, 0, cmd->length, cmd->node, &look);
-	if (err == -ENOMEM || err == -EFBIG)
-		err = -ENOSPC;
-	if (err && err != -ENOSPC && err != -EINTR)
+	missing = want - look.present;
+	if (err == -EINTR)
+		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, missing);
+	if (err && err != -ENOSPC && err != -ENOMEM && err != -EFBIG)
 		return err;
 	if (look.off_node)
 		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT_NODE,
-				    look.off_node + want - look.present);
-	if (err || look.present < want)
-		return refuse_pages(call, h, err, want - look.present);
-	return 0;
+				    look.off_node + missing);
+	return missing ? refuse_pages(call, h, missing, reserved) : 0;
 }
 
 static void seal(struct file *file)

@@ -35,7 +35,7 @@
  *   struct; an unknown flag (%HPCVM_REASON_FLAGS); a pad that is not zero
  *   (%HPCVM_REASON_PAD).
  * - E2BIG: the struct is longer than this kernel knows, and what it does not
- *   know is not zero.
+ *   know is not zero; or it is longer than a page.
  * - EFAULT: the struct cannot be read, or its results cannot be written.
  * - ENOMEM: the kernel has no memory for its own bookkeeping
  *   (%HPCVM_REASON_KERNEL_MEMORY).
