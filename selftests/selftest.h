@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the selftests share: the device, a real KVM VM, the node's hugepage
+ * pools. They use the raw ABI, not libhpcvm, and run as root on a node that
+ * is theirs (scripts/node/run).
+ */
+#ifndef SELFTEST_H
+#define SELFTEST_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/kvm.h>
+#include <linux/hpcvm.h>
+
+#include "kselftest_harness.h"
+
+#define SZ_4K 0x1000UL
+#define SZ_2M 0x200000UL
+#define SZ_1G 0x40000000UL
+#define VMS "/sys/class/misc/hpcvm/vms"
+
+/* An ioctl as an errno: 0 or what went wrong. */
+static inline int call(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) < 0 ? errno : 0;
+}
+
+static inline int open_device(void)
+{
+	return open("/dev/hpcvm", O_RDWR | O_CLOEXEC);
+}
+
+static inline int new_kvm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+
+	close(kvm);
+	return vm;
+}
+
+/* KVM's memslot: @size bytes at @gpa are @hva. 0 bytes: delete it. */
+static inline int kvm_memslot(int kvm, uint32_t slot, uint64_t gpa, uint64_t size, void *hva,
+			      uint32_t flags)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot, .flags = flags, .guest_phys_addr = gpa,
+		.memory_size = size, .userspace_addr = (uintptr_t)hva,
+	};
+
+	return call(kvm, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static inline struct hpcvm_vm_create vm_create(int kvm)
+{
+	return (struct hpcvm_vm_create){ .size = sizeof(struct hpcvm_vm_create), .kvm_fd = kvm };
+}
+
+static inline struct hpcvm_mem_create mem_create(uint64_t length, uint64_t page_size, int node)
+{
+	return (struct hpcvm_mem_create){ .size = sizeof(struct hpcvm_mem_create),
+		.length = length, .page_size = page_size, .node = node };
+}
+
+static inline struct hpcvm_mem_slot mem_slot(int mem, uint64_t gpa, uint64_t offset, uint64_t length)
+{
+	return (struct hpcvm_mem_slot){ .size = sizeof(struct hpcvm_mem_slot), .mem_fd = mem,
+		.node = HPCVM_NODE_ANY, .gpa = gpa, .offset = offset, .length = length };
+}
+
+/* A VM in hpcvm's charge; the fd or -1. */
+static inline int new_vm(int dev, int kvm)
+{
+	struct hpcvm_vm_create create = vm_create(kvm);
+
+	return call(dev, HPCVM_VM_CREATE, &create) ? -1 : create.out_fd;
+}
+
+/* Memory from the pool; the fd or -1. */
+static inline int new_mem(int dev, uint64_t length, uint64_t page_size)
+{
+	struct hpcvm_mem_create create = mem_create(length, page_size, HPCVM_NODE_ANY);
+
+	return call(dev, HPCVM_MEM_CREATE, &create) ? -1 : create.out_fd;
+}
+
+static inline void *map_shared(int fd, size_t length)
+{
+	return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+/* Read or write one number of a file below /sys or /proc; -1 if it is not there. */
+static inline long long get_number(const char *path)
+{
+	long long n = -1;
+	FILE *f = fopen(path, "r");
+
+	if (f) {
+		if (fscanf(f, "%lli", &n) != 1)
+			n = -1;
+		fclose(f);
+	}
+	return n;
+}
+
+static inline int put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return errno;
+	n = write(fd, text, strlen(text));
+	close(fd);
+	return n < 0 ? errno : 0;
+}
+
+static inline const char *pool_path(unsigned long page_size, int node, const char *what)
+{
+	static char path[160];
+
+	if (node == HPCVM_NODE_ANY)
+		snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%lukB/%s",
+			 page_size >> 10, what);
+	else
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/node/node%d/hugepages/hugepages-%lukB/%s",
+			 node, page_size >> 10, what);
+	return path;
+}
+
+static inline long pool_free(unsigned long page_size)
+{
+	return get_number(pool_path(page_size, HPCVM_NODE_ANY, "free_hugepages"));
+}
+
+static inline long pool_reserved(unsigned long page_size)
+{
+	return get_number(pool_path(page_size, HPCVM_NODE_ANY, "resv_hugepages"));
+}
+
+/* Set the pool's size; returns what the kernel made of it. */
+static inline long pool_set(unsigned long page_size, int node, long pages)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", pages);
+	put_text(pool_path(page_size, node, "nr_hugepages"), text);
+	return get_number(pool_path(page_size, node, "nr_hugepages"));
+}
+
+/* Files are closed a moment after the last close() returns. */
+static inline bool pool_settles(unsigned long page_size, long pages)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (pool_free(page_size) == pages && !pool_reserved(page_size))
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+/* How many entries a directory has, hidden ones left out; -1: none such. */
+static inline int count_entries(const char *path)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+static inline int open_fds(void)
+{
+	return count_entries("/proc/self/fd");
+}
+
+/* Run @expr in a child; its value, 0 to 255, or 256 + the signal that ended it. */
+#define IN_CHILD(expr) ({						\
+	pid_t child_ = fork();						\
+	int status_;							\
+	if (!child_)							\
+		_exit(expr);						\
+	waitpid(child_, &status_, 0);					\
+	WIFEXITED(status_) ? WEXITSTATUS(status_) : 256 + WTERMSIG(status_); \
+})
+
+/* A call is refused with this errno, reason and detail. */
+#define EXPECT_REFUSED(_fd, _cmd, _arg, _errno, _reason, _detail) do {	\
+	EXPECT_EQ(_errno, call(_fd, _cmd, _arg));			\
+	EXPECT_EQ(_reason, (_arg)->reason);				\
+	EXPECT_EQ((uint64_t)(_detail), (_arg)->detail);			\
+} while (0)
+
+#endif
