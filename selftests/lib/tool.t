@@ -1,0 +1,298 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# The hpcvm command on a fake node: exit statuses, text, JSON.
+# HPCVM: the command; FAKE_SO: fake.c as a library to preload.
+# shellcheck disable=SC2016 # the perl in single quotes is meant so
+
+set -u
+
+export FAKE
+FAKE=$(mktemp -d)
+trap 'rm -rf "$FAKE"' EXIT
+vms=$FAKE/sys/class/misc/hpcvm/vms
+n=0
+
+# hpcvm ARG...: run it on the fake node; $out, $err, $status
+hpcvm()
+{
+	status=0
+	out=$(LC_ALL=C LD_PRELOAD=$FAKE_SO "$HPCVM" "$@" 2>"$FAKE/err") || status=$?
+	err=$(<"$FAKE/err")
+}
+
+# ok WHAT TEST...: one line of TAP
+ok()
+{
+	local what=$1
+	shift
+	n=$((n + 1))
+	if "$@"; then
+		echo "ok $n - $what"
+	else
+		echo "not ok $n - $what"
+		printf '# status %s\n' "$status"
+		printf '%s\n%s\n' "$out" "$err" | sed 's/^/# /'
+	fi
+}
+
+exits() { [ "$status" -eq "$1" ]; }
+says() { [[ $out == *"$1"* ]]; }
+complains() { [[ $err == *"$1"* ]]; }
+quiet() { [ -z "$err" ]; }
+# json EXPRESSION: perl over the object in $j; the output must be JSON.
+json() { perl -MJSON::PP -e 'my $j = decode_json($ARGV[0]); exit !eval($ARGV[1]); ' "$out" "$1"; }
+
+# vm ID UUID NAME: an entry in sysfs, 3 GiB around the hole below 4 GiB
+vm()
+{
+	local d=$vms/$1 f
+	mkdir -p "$d/slots/0x0" "$d/slots/0x100000000"
+	echo "$2" >"$d/uuid"
+	printf '%s\n' "$3" >"$d/name"
+	echo 4242 >"$d/pid"
+	echo 107 >"$d/uid"
+	echo 37 >"$d/kvm_pages_4k"
+	echo 1000 >"$d/kvm_pages_2m"
+	echo 1 >"$d/kvm_pages_1g"
+	for f in "0 2147483648 0" "100000000 1073741824 2147483648"; do
+		# shellcheck disable=SC2086
+		set -- $f
+		echo "0x$1" >"$d/slots/0x$1/gpa"
+		echo "$2" >"$d/slots/0x$1/length"
+		echo "$3" >"$d/slots/0x$1/offset"
+		echo 2097152 >"$d/slots/0x$1/page_size"
+		echo -1 >"$d/slots/0x$1/node"
+	done
+}
+
+# answers [LINE...]: a node on which all is well, and what differs from it
+answers()
+{
+	{
+		cat <<-'EOF'
+			query.api_version 1
+			query.nodes 2
+			query.features 1
+			query.node 0xe7
+			query.free_2m 10
+			query.free_1g 2
+			verify.ram_bytes 3221225472
+			verify.nodes 3
+			verify.kvm_pages_4k 37
+			verify.kvm_pages_4k_legacy 37
+			verify.kvm_legacy_frames 1200
+			verify.kvm_pages_2m 1000
+			verify.kvm_pages_1g 1
+			slot.gpa 0
+			slot.length 2147483648
+			slot.page_size 2097152
+			slot.node 0
+			slot.nodes 1
+			slot.pages_present 1024
+			slot.mapped_2m 1024
+			slot.kvm_bytes 2147483648
+			slot.gpa 0x100000000
+			slot.length 1073741824
+			slot.offset 2147483648
+			slot.page_size 1073741824
+			slot.node -1
+			slot.nodes 2
+			slot.pages_present 1
+			slot.mapped_1g 1
+			slot.kvm_bytes 1073741824
+		EOF
+		[ "$#" -eq 0 ] || printf '%s\n' "$@"
+	} >"$FAKE/answers"
+}
+
+# --- usage
+hpcvm
+ok "no command: usage on stderr, status 2" exits 2
+ok "names the commands" complains proof
+hpcvm --help
+ok "--help: status 0" exits 0
+for c in info list proof; do
+	ok "--help names $c" says "  $c "
+done
+hpcvm --version
+ok "--version" says "hpcvm "
+hpcvm frob
+ok "unknown command: status 2" exits 2
+hpcvm help frob
+ok "help for an unknown command: status 2" exits 2
+for c in info list proof; do
+	hpcvm help $c
+	ok "help $c: status 0" exits 0
+	ok "help $c: usage" says "Usage: hpcvm $c"
+	hpcvm $c --help
+	ok "$c --help" says "Usage: hpcvm $c"
+	hpcvm $c --frob
+	ok "$c --frob: status 2" exits 2
+	ok "$c --frob is named" complains "--frob"
+	hpcvm $c a b
+	ok "$c with too much: status 2" exits 2
+	[ ! -e "${MAN:-$(dirname "$0")/../../Documentation/man}/hpcvm-$c.1" ]
+	ok "$c has a man page" [ "$?" -eq 1 ]
+done
+hpcvm proof
+ok "proof of nothing: status 2" exits 2
+hpcvm info -x
+ok "unknown short option: status 2" exits 2
+
+# --- no module
+for c in info list; do
+	hpcvm $c
+	ok "$c without the module: status 1" exits 1
+	ok "$c without the module: a sentence" complains "the hpcvm module is not loaded: modprobe hpcvm"
+	hpcvm $c --json
+	ok "$c --json without the module: status 1" exits 1
+	ok "$c --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/'
+	ok "$c --json: nothing on stderr" quiet
+done
+hpcvm proof demo --json
+ok "proof --json without the module: status 2" exits 2
+ok "proof --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{memory} && exists $j->{domain}'
+
+# --- info
+mkdir -p "$vms" "$FAKE/dev" "$FAKE/sys/kernel/mm/hugepages/hugepages-2048kB"
+touch "$FAKE/dev/hpcvm"
+echo 1000 >"$FAKE/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+answers
+hpcvm info
+ok "info: status 0" exits 0
+ok "info: pool" says "10 of 1000 are free"
+hpcvm info --json
+ok "info --json" json '$j->{ok} && $j->{version} == 1 && $j->{node}{kvm} && !$j->{node}{nx_huge_pages} && $j->{node}{numa_nodes} == 2 && $j->{free_2m} == 10 && !@{$j->{failed}} && !@{$j->{notes}}'
+answers "query.node 0xef"
+hpcvm info
+ok "nx_huge_pages active: status 1" exits 1
+ok "nx_huge_pages active: what to do" says "echo off > /sys/module/kvm/parameters/nx_huge_pages"
+answers "query.node 0x13" "query.free_2m 0" "query.free_1g 0"
+echo 0 >"$FAKE/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+hpcvm info --json
+ok "a poor node: status 1" exits 1
+ok "a poor node: sentences" json '!$j->{ok} && (grep /AMD-V or VT-x/, @{$j->{failed}}) && (grep /modprobe kvm_/, @{$j->{failed}}) && (grep /echo 1024/, @{$j->{failed}}) && (grep /IOMMU/, @{$j->{notes}}) && !defined $j->{node}{nx_huge_pages}'
+mkdir -p "$FAKE/sys/module/kvm/parameters"
+for p in "Y 1" "N 0" "never 0"; do
+	echo "${p% *}" >"$FAKE/sys/module/kvm/parameters/nx_huge_pages"
+	hpcvm info --json
+	ok "nx_huge_pages from sysfs: $p" json "\$j->{node}{nx_huge_pages} == ${p#* }"
+done
+answers "query.err 25"
+hpcvm info
+ok "query fails: status 1" exits 1
+ok "query fails: a sentence" complains HPCVM_QUERY
+rm -r "$FAKE/sys/module"
+
+# --- list
+answers
+hpcvm list
+ok "no VM: status 0" exits 0
+hpcvm list --json
+ok "no VM: JSON" json '$j->{ok} && !@{$j->{vms}}'
+a=11111111-2222-3333-4444-55555555aaaa
+vm 3 $a demo
+vm 10 00000000-0000-0000-0000-000000000000 ""
+vm 9 11111111-2222-3333-4444-55555555bbbb 3
+hpcvm list
+ok "list: status 0" exits 0
+ok "list: a VM" says "demo $a"
+ok "list: its RAM" says "3 GiB"
+hpcvm list --json
+ok "list --json: ids in order" json 'join(",", map { $_->{id} } @{$j->{vms}}) eq "3,9,10"'
+ok "list --json: fields" json 'my $v = $j->{vms}[0]; $v->{uuid} eq "'$a'" && $v->{name} eq "demo" && $v->{pid} == 4242 && $v->{uid} == 107 && $v->{ram_bytes} == 3 << 30 && $v->{kvm_pages_4k} == 37 && $v->{slots}[1]{gpa} == 1 << 32 && $v->{slots}[1]{length} == 1 << 30 && !defined $v->{slots}[0]{node}'
+ok "list --json: no name, no UUID" json '!defined $j->{vms}[2]{name} && !defined $j->{vms}[2]{uuid}'
+mkdir "$vms/11"
+hpcvm list --json
+ok "a VM that ends meanwhile is left out" json '@{$j->{vms}} == 3'
+rmdir "$vms/11"
+vm 12 11111111-2222-3333-4444-55555555cccc $'"a\\\xff\xc3(\x1b[\xe2\x82\xac'
+hpcvm list --json
+ok "a strange name is still JSON" json '$j->{vms}[3]{name} eq "\"a\\??(?[\x{20ac}"'
+rm -r "$vms/12"
+
+# --- finding a VM
+for who in demo 3 $a ${a^^} ${a//-/}; do
+	hpcvm proof "$who" --json
+	ok "proof $who: status 0" exits 0
+	ok "proof $who: VM 3" json '$j->{domain}{id} == 3'
+done
+hpcvm proof 9 --json
+ok "an id comes before a name" json '$j->{domain}{id} == 9'
+for who in nobody "" 4 00000000-0000-0000-0000-000000000000; do
+	hpcvm proof --json -- "$who"
+	ok "proof '$who': status 2" exits 2
+	ok "proof '$who': JSON" json '!$j->{ok} && @{$j->{failed}} == 1 && $j->{failed}[0] =~ /hpcvm list/'
+done
+hpcvm proof nobody
+ok "text: on stderr" complains "no VM in hpcvm's charge is called nobody"
+vm 20 11111111-2222-3333-4444-55555555dddd demo
+hpcvm proof demo
+ok "ambiguous name: status 2" exits 2
+ok "ambiguous name: the ids" complains "3, 20"
+hpcvm proof demo --json
+ok "ambiguous name: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /2 VMs are called demo/ && !defined $j->{domain}'
+rm -r "$vms/20"
+answers "vm_open.err 1" "vm_open.reason 11" "vm_open.detail 107"
+hpcvm proof demo
+ok "somebody else's: status 2" exits 2
+ok "somebody else's: whose" complains "uid 107"
+answers "vm_open.err 2" "vm_open.reason 9" "vm_open.detail 3"
+hpcvm proof demo --json
+ok "ended before open" json '!$j->{ok} && $j->{failed}[0] =~ /there is no VM 3/ && $j->{domain}{id} == 3'
+answers "verify.err 19" "verify.reason 10" "verify.detail 3"
+hpcvm proof demo --json
+ok "ended before verify: status 2" exits 2
+ok "ended before verify: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /VM 3 has ended/ && !defined $j->{memory}'
+
+# --- proof of memory
+answers
+hpcvm proof demo
+ok "all is well: status 0" exits 0
+ok "all is well: said so" says "Every promise holds."
+ok "all is well: a table" says "0x100000000"
+ok "all is well: no cross" eval '! says "  NO "'
+hpcvm proof demo --json
+ok "all is well: JSON" json '$j->{ok} && $j->{version} == 1 && !@{$j->{failed}}'
+ok "the keys" json 'my $m = $j->{memory}; $m->{ram_bytes} == 3 << 30 && $m->{page_size} == 2 << 20 && $m->{kvm_pages_4k_ram} == 0 && $m->{kvm_pages_4k_legacy} == 37 && $m->{kvm_pages_2m} == 1000 && $m->{kvm_pages_1g} == 1 && join(",", @{$m->{numa_nodes}}) eq "0,1" && @{$m->{slots}} == 2 && $m->{slots}[0]{node} == 0 && !defined $m->{slots}[1]{node}'
+ok "the domain" json '$j->{domain}{id} == 3 && $j->{domain}{name} eq "demo" && $j->{domain}{uuid} eq "'$a'"'
+for ((bit = 1; bit <= 0x200; bit <<= 1)); do
+	answers "verify.broken $bit"
+	hpcvm proof demo --json
+	ok "broken $bit: status 1" exits 1
+	ok "broken $bit: one sentence" json '!$j->{ok} && @{$j->{failed}} == 1 && length $j->{failed}[0] > 10'
+	hpcvm proof demo
+	ok "broken $bit: a cross" says "  NO "
+	ok "broken $bit: a list" says "Broken:"
+done
+answers "verify.broken 0x22" "slot.broken 0x20" "slot.broken_gpa 0x100200000"
+hpcvm proof demo --json
+ok "a broken promise says where" json '@{$j->{failed}} == 2 && $j->{failed}[0] =~ /slot at guest address 0x100000000, first seen at 0x100200000/ && !$j->{memory}{slots}[1]{ok}'
+answers "verify.kvm_pages_4k_ram 1"
+hpcvm proof demo
+ok "one 4K page of RAM: status 1" exits 1
+answers "query.node 0xef"
+hpcvm proof demo --json
+ok "nx_huge_pages active: status 1" exits 1
+ok "nx_huge_pages active: what to do" json '$j->{failed}[0] =~ /echo off >/ && $j->{memory}{nx_huge_pages}'
+answers "query.node 0xf7"
+hpcvm proof demo --json
+ok "nx_huge_pages unknown: status 1" exits 1
+mkdir -p "$FAKE/sys/module/kvm/parameters"
+echo N >"$FAKE/sys/module/kvm/parameters/nx_huge_pages"
+hpcvm proof demo
+ok "nx_huge_pages off by sysfs: status 0" exits 0
+answers
+for ((i = 0; i < 150; i++)); do
+	printf 'slot.gpa %s\nslot.page_size 1073741824\n' "$i"
+done >>"$FAKE/answers"
+hpcvm proof demo --json
+ok "more slots than there was room for" json '@{$j->{memory}{slots}} == 152'
+answers
+out=$(LC_ALL=C.UTF-8 LD_PRELOAD=$FAKE_SO "$HPCVM" proof demo)
+ok "ticks where the locale has them" says "✓"
+status=0
+LD_PRELOAD=$FAKE_SO "$HPCVM" proof demo >/dev/full 2>/dev/null || status=$?
+ok "a full disk is no proof" exits 2
+
+echo "1..$n"

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The ioctls of /dev/hpcvm, one function each. Filling in a struct is all
+ * that happens here; HPCVM_MEM_CREATE, which needs more, is in place.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "private.h"
+
+int hpcvm_call(int fd, unsigned int cmd, void *arg, const __u32 *reason,
+	       const __u64 *detail, struct hpcvm_error *error)
+{
+	int err = 0;
+
+	if (ioctl(fd, _IO(HPCVM_TYPE, cmd), arg) < 0)
+		err = errno;
+	if (error)
+		*error = (struct hpcvm_error){
+			.err = err,
+			.cmd = cmd,
+			.reason = err ? *reason : HPCVM_REASON_NONE,
+			.node = HPCVM_NODE_ANY,
+			.detail = err ? *detail : 0,
+		};
+	return -err;
+}
+
+int hpcvm_open(struct hpcvm_error *error)
+{
+	int fd = open(HPCVM_DEVICE, O_RDWR | O_CLOEXEC);
+	int err = fd < 0 ? errno : 0;
+
+	if (error)
+		*error = (struct hpcvm_error){
+			.err = err,
+			.cmd = HPCVM_CMD_OPEN,
+			.node = HPCVM_NODE_ANY,
+		};
+	return err ? -err : fd;
+}
+
+int hpcvm_query(int fd, struct hpcvm_query *query, struct hpcvm_error *error)
+{
+	*query = (struct hpcvm_query){ .size = sizeof(*query) };
+	return HPCVM_CALL(fd, HPCVM_CMD_QUERY, query, error);
+}
+
+/*
+ * A name for tools to show: the module refuses what would upset a terminal,
+ * and a domain shall not fail to start for its name.
+ */
+static void copy_name(char *to, const char *from)
+{
+	size_t n = strnlen(from, HPCVM_NAME_MAX);
+
+	if (n == HPCVM_NAME_MAX) {
+		n--;
+		/* not through the middle of an UTF-8 character */
+		while (n && ((unsigned char)from[n] & 0xc0) == 0x80)
+			n--;
+	}
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = from[i];
+
+		to[i] = c < 0x20 || c == 0x7f ? '?' : from[i];
+	}
+}
+
+int hpcvm_vm_create(int dev, int kvm_fd, const uint8_t *uuid, const char *name,
+		    uint64_t *id, struct hpcvm_error *error)
+{
+	struct hpcvm_vm_create c = { .size = sizeof(c), .kvm_fd = kvm_fd };
+	int ret;
+
+	if (uuid)
+		memcpy(c.uuid, uuid, sizeof(c.uuid));
+	if (name)
+		copy_name(c.name, name);
+	ret = HPCVM_CALL(dev, HPCVM_CMD_VM_CREATE, &c, error);
+	if (ret)
+		return ret;
+	if (id)
+		*id = c.out_id;
+	return c.out_fd;
+}
+
+int hpcvm_vm_open(int dev, uint64_t id, struct hpcvm_error *error)
+{
+	struct hpcvm_vm_open o = { .size = sizeof(o), .id = id };
+	int ret = HPCVM_CALL(dev, HPCVM_CMD_VM_OPEN, &o, error);
+
+	return ret ? ret : o.out_fd;
+}
+
+int hpcvm_mem_slot(int vm, int mem_fd, int node, uint64_t gpa, uint64_t offset,
+		   uint64_t length, struct hpcvm_error *error)
+{
+	struct hpcvm_mem_slot s = {
+		.size = sizeof(s),
+		.mem_fd = mem_fd,
+		.node = node,
+		.gpa = gpa,
+		.offset = offset,
+		.length = length,
+	};
+	int ret = HPCVM_CALL(vm, HPCVM_CMD_MEM_SLOT, &s, error);
+
+	if (error)
+		error->node = node;
+	return ret;
+}
+
+int hpcvm_mem_unslot(int vm, uint64_t gpa, struct hpcvm_error *error)
+{
+	struct hpcvm_mem_unslot u = { .size = sizeof(u), .gpa = gpa };
+
+	return HPCVM_CALL(vm, HPCVM_CMD_MEM_UNSLOT, &u, error);
+}
+
+int hpcvm_mem_verify(int vm, struct hpcvm_mem_verify *verify,
+		     struct hpcvm_slot_report *slots, uint32_t nr_slots,
+		     struct hpcvm_error *error)
+{
+	if (!slots)
+		nr_slots = 0;
+	*verify = (struct hpcvm_mem_verify){
+		.size = sizeof(*verify),
+		.nr_slots = nr_slots,
+		.slot_size = nr_slots ? sizeof(*slots) : 0,
+		.slots = (uintptr_t)slots,
+	};
+	return HPCVM_CALL(vm, HPCVM_CMD_MEM_VERIFY, verify, error);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libhpcvm: /dev/hpcvm from C.
+ *
+ * One function an ioctl, no state of its own, nothing hidden: every function
+ * takes the fd it works on and returns 0 or a new fd, or a negative errno.
+ * Where it returns an error and was given a struct hpcvm_error, that says
+ * which rule was broken, and hpcvm_explain() makes a sentence of it.
+ *
+ * All functions may be called from any number of threads.
+ */
+#ifndef HPCVM_H
+#define HPCVM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/hpcvm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HPCVM_DEVICE "/dev/hpcvm"
+#define HPCVM_SYSFS "/sys/class/misc/hpcvm"
+
+/* Room that is enough for any sentence of hpcvm_explain(). */
+#define HPCVM_SENTENCE_MAX 512
+
+/**
+ * struct hpcvm_error - why a call failed
+ * @err: the errno, positive; 0: it did not fail.
+ * @cmd: which call (HPCVM_CMD_*).
+ * @reason: enum hpcvm_reason; 0 if the module gave none.
+ * @node: the NUMA node asked for, or HPCVM_NODE_ANY.
+ * @detail: see enum hpcvm_reason.
+ * @page_size: the page size asked for, in bytes, or 0.
+ * @pages: how many pages were asked for, or 0.
+ */
+struct hpcvm_error {
+	int err;
+	uint32_t cmd;
+	uint32_t reason;
+	int32_t node;
+	uint64_t detail;
+	uint64_t page_size;
+	uint64_t pages;
+};
+
+/**
+ * hpcvm_explain() - turn an error into one sentence
+ * @error: from a call that failed.
+ * @buf: where to write it, zero-terminated.
+ * @len: room in @buf; HPCVM_SENTENCE_MAX is always enough.
+ *
+ * The sentence says what is missing and, where one command helps, names it.
+ * It has no newline and no full stop at its end.
+ *
+ * Return: @buf.
+ */
+const char *hpcvm_explain(const struct hpcvm_error *error, char *buf, size_t len);
+
+/**
+ * hpcvm_broken_next() - walk the broken promises of a verification
+ * @broken: bits of enum hpcvm_broken; the one returned is cleared.
+ *
+ * Return: a sentence without a full stop, or NULL when none is left. A bit
+ * that this library does not know yet gives "an unknown promise is broken".
+ */
+const char *hpcvm_broken_next(uint64_t *broken);
+
+/**
+ * hpcvm_open() - open the device
+ * @error: if not NULL, why it failed.
+ *
+ * Return: an fd, close-on-exec. -ENOENT: the module is not loaded; -EACCES:
+ * the caller is not in group kvm.
+ */
+int hpcvm_open(struct hpcvm_error *error);
+
+/**
+ * hpcvm_query() - HPCVM_QUERY
+ * @fd: any hpcvm fd.
+ * @query: filled in.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_query(int fd, struct hpcvm_query *query, struct hpcvm_error *error);
+
+/**
+ * hpcvm_vm_create() - HPCVM_VM_CREATE
+ * @dev: from hpcvm_open().
+ * @kvm_fd: the KVM VM.
+ * @uuid: 16 bytes, or NULL.
+ * @name: the domain's name, or NULL; cut to what fits, control characters
+ *	become '?'.
+ * @id: if not NULL, the VM's id.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: the VM fd.
+ */
+int hpcvm_vm_create(int dev, int kvm_fd, const uint8_t *uuid, const char *name,
+		    uint64_t *id, struct hpcvm_error *error);
+
+/**
+ * hpcvm_vm_open() - HPCVM_VM_OPEN
+ * @dev: from hpcvm_open().
+ * @id: the VM's id.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: a read-only handle.
+ */
+int hpcvm_vm_open(int dev, uint64_t id, struct hpcvm_error *error);
+
+/**
+ * hpcvm_mem_create() - HPCVM_MEM_CREATE, placed
+ * @dev: from hpcvm_open().
+ * @length: bytes.
+ * @page_size: bytes: 2 MiB or 1 GiB.
+ * @node: NUMA node or HPCVM_NODE_ANY.
+ * @error: if not NULL, why it failed.
+ *
+ * Binds the calling thread's memory policy to @node for the length of the
+ * call (the kernel takes pages by it), blocks its signals, and puts both
+ * back. Takes as long as zeroing takes.
+ *
+ * Return: the memory's fd.
+ */
+int hpcvm_mem_create(int dev, uint64_t length, uint64_t page_size, int node,
+		     struct hpcvm_error *error);
+
+/**
+ * hpcvm_mem_slot() - HPCVM_MEM_SLOT
+ * @vm: VM fd.
+ * @mem_fd: from hpcvm_mem_create().
+ * @node: NUMA node promised to the guest, or HPCVM_NODE_ANY.
+ * @gpa: where the guest sees it.
+ * @offset: where it begins in the file.
+ * @length: bytes.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_mem_slot(int vm, int mem_fd, int node, uint64_t gpa, uint64_t offset,
+		   uint64_t length, struct hpcvm_error *error);
+
+/**
+ * hpcvm_mem_unslot() - HPCVM_MEM_UNSLOT
+ * @vm: VM fd.
+ * @gpa: where the slot begins.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_mem_unslot(int vm, uint64_t gpa, struct hpcvm_error *error);
+
+/**
+ * hpcvm_mem_verify() - HPCVM_MEM_VERIFY
+ * @vm: VM fd or handle.
+ * @verify: filled in.
+ * @slots: room for the slots' reports, or NULL.
+ * @nr_slots: how many; @verify says how many there are.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_mem_verify(int vm, struct hpcvm_mem_verify *verify,
+		     struct hpcvm_slot_report *slots, uint32_t nr_slots,
+		     struct hpcvm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HPCVM_H */
