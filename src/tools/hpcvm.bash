@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# bash completion for hpcvm
+
+_hpcvm()
+{
+	local cur=$2 commands="info list proof" vms=/sys/class/misc/hpcvm/vms file
+	local words=() IFS=$'\n'
+
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		mapfile -t COMPREPLY < <(IFS=' ' compgen -W "$commands help --help --version" -- "$cur")
+		return
+	fi
+	case ${COMP_WORDS[1]} in
+	help | --help | -h)
+		mapfile -t COMPREPLY < <(IFS=' ' compgen -W "$commands" -- "$cur")
+		return
+		;;
+	info | list)
+		words=(--json --help)
+		;;
+	proof)
+		words=(--json --help)
+		for file in "$vms"/*/name; do
+			[ -r "$file" ] && words+=("$(<"$file")")
+		done
+		;;
+	esac
+	COMPREPLY=()
+	for file in "${words[@]}"; do
+		[[ -n $file && $file == "$cur"* ]] && COMPREPLY+=("$(printf %q "$file")")
+	done
+}
+complete -F _hpcvm hpcvm

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the hpcvm command share.
+ *
+ * One file a command; main.c has the table of them. A command fills a
+ * report: as text it is printed as it grows, as JSON at the end.
+ */
+#ifndef HPCVM_TOOL_H
+#define HPCVM_TOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <json-c/json.h>
+
+#include "hpcvm.h"
+
+/* The version of every JSON form: grows when a key goes or changes. */
+#define JSON_FORM 1
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* Exit statuses, of every command. */
+enum {
+	EXIT_HOLDS = 0,		/* done, and all is well */
+	EXIT_BROKEN = 1,	/* done, and something is not as it should be */
+	EXIT_TROUBLE = 2,	/* not done: usage, no such VM, no permission */
+};
+
+struct command {
+	const char *name;
+	const char *args;	/* after the name, in a usage line */
+	const char *summary;	/* half a line */
+	const char *help;	/* some lines more */
+	int (*run)(const struct command *self, int argc, char **argv);
+};
+
+extern const struct command cmd_info;
+extern const struct command cmd_list;
+extern const struct command cmd_proof;
+
+/* main.c */
+/*
+ * Parse the options that all commands have. Returns the index of the first
+ * operand, or -1 with the exit status in *status.
+ */
+int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
+		  int *status);
+int usage_error(const struct command *cmd, const char *fmt, ...) PRINTF(2, 3);
+
+/* report.c */
+enum mark { MARK_YES, MARK_NO, MARK_NOTE };
+
+struct report {
+	bool json;
+	int width;			/* of a label */
+	struct json_object *root;
+	struct json_object *failed;	/* in root */
+};
+
+void report_begin(struct report *r, bool json, int width);
+/* A line of the text form: tick, cross or dot; label; what was seen. */
+void report_line(const struct report *r, enum mark mark, const char *label,
+		 const char *fmt, ...) PRINTF(4, 5);
+void report_text(const struct report *r, const char *fmt, ...) PRINTF(2, 3);
+/* A sentence for "failed". */
+void report_fail(struct report *r, const char *fmt, ...) PRINTF(2, 3);
+/* The same, for what kept the command from its work: text goes to stderr. */
+void report_error(struct report *r, const char *fmt, ...) PRINTF(2, 3);
+size_t report_failures(const struct report *r);
+/* Print the JSON form; returns status, or EXIT_TROUBLE if stdout is broken. */
+int report_end(struct report *r, int status);
+
+void json_add(struct json_object *to, const char *key, struct json_object *value);
+void json_add_u64(struct json_object *to, const char *key, uint64_t value);
+void json_add_str(struct json_object *to, const char *key, const char *value);
+/* An array of the numbers of the bits that are set. */
+struct json_object *json_bits(uint64_t bits);
+
+/* "2 GiB", "3 MiB", "1 byte": in the largest unit that divides it */
+struct size_word {
+	char s[32];
+};
+struct size_word size_word(uint64_t bytes);
+/* "0, 1", or "-" for none; node 63 stands for more */
+struct node_words {
+	char s[256];
+};
+struct node_words node_words(uint64_t bits);
+
+/* sysfs.c */
+/* First line of a file, in valid UTF-8 whatever it held. */
+bool sysfs_line(char *buf, size_t len, const char *fmt, ...) PRINTF(3, 4);
+bool sysfs_u64(uint64_t *value, const char *fmt, ...) PRINTF(2, 3);
+
+enum nx_state { NX_OFF, NX_ON, NX_UNKNOWN };
+/* Is KVM's nx_huge_pages active? Asks sysfs where the module cannot tell. */
+enum nx_state nx_state(const struct hpcvm_query *query);
+#define NX_PARAMETER "/sys/module/kvm/parameters/nx_huge_pages"
+
+/* vms.c */
+struct vm_slot {
+	uint64_t gpa, length, offset, page_size;
+	int64_t node;
+};
+
+struct vm {
+	uint64_t id;
+	char uuid[40];		/* empty: it has none */
+	char name[HPCVM_NAME_MAX];
+	uint64_t pid, uid;
+	bool counted;		/* KVM's counters could be read */
+	uint64_t kvm_pages_4k, kvm_pages_2m, kvm_pages_1g;
+	size_t nr_slots;
+	struct vm_slot *slots;
+};
+
+/* All VMs by id, or -1 if there is no hpcvm in sysfs. Free with vms_free(). */
+int vms_load(struct vm **vms);
+void vms_free(struct vm *vms, int nr);
+uint64_t vm_ram_bytes(const struct vm *vm);
+struct json_object *vm_identity(const struct vm *vm);
+/*
+ * Which one @what means: an id, else a UUID, else a name. Returns NULL after
+ * having said why in the report.
+ */
+const struct vm *vms_find(const struct vm *vms, int nr, const char *what,
+			  struct report *r);
+
+/* proof.c, and a file for each of its sections */
+struct proof {
+	struct report report;
+	int vm;				/* a handle */
+	const struct vm *info;
+	struct hpcvm_query query;
+};
+
+/*
+ * A section looks at one kind of promise, prints its lines, calls
+ * report_fail() for each broken one and returns its JSON; NULL after
+ * report_error() if it could not look.
+ */
+struct json_object *proof_memory(struct proof *p);
+
+#endif /* HPCVM_TOOL_H */
