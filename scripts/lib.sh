@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# What every script here shares: where things lie, how to speak, how to name
+# a cached product after what it is made from, and how to run something in
+# the node's root without leaving a mount behind. Sourced, never run.
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${HPCVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hpcvm}
+build=$top/build
+kernels_all="6.1 6.12 7.2"
+mkdir -p "$cache/log"
+
+say() { printf '[%s] %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# key FILE|STRING...: a short name for a product made from all of these.
+key()
+{
+	local x
+	for x in "$@"; do
+		if [ -f "$x" ]; then sha256sum <"$x"; else printf '%s\n' "$x"; fi
+	done | sha256sum | cut -c1-16
+}
+
+# quietly LOG CMD...: run CMD with its output in LOG, say that it is still at
+# work every 15 seconds, and show the end of LOG if it fails.
+quietly()
+{
+	local log=$1 pid rc=0 t=0
+	shift
+	mkdir -p "$(dirname "$log")"
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 1
+		t=$((t + 1))
+		[ $((t % 15)) -ne 0 ] ||
+			say "  ... ${t} s: $(tail -n 1 "$log" | tr -d '\r' | cut -c1-70)"
+	done
+	wait "$pid" || rc=$?
+	if [ "$rc" -ne 0 ]; then
+		tail -n 40 "$log" >&2
+		say "failed with status $rc; the whole log: $log"
+	fi
+	return "$rc"
+}
+
+# kernel_release ROOT KERNEL: which release the root has as 6.1, 6.12 or 7.2.
+kernel_release() { awk -v k="$2" '$1 == k { print $2 }' "$1/etc/hpcvm-node/kernels"; }
+
+# need_root: the node's root and its chroot want real root.
+need_root() { [ "$(id -u)" -eq 0 ] || die "this needs root (to build and enter the node's root file system)"; }
+
+# in_root ROOT CMD...: run CMD as root inside ROOT, with the checkout at
+# /hpcvm and the cache at /cache. The mounts live in a mount namespace of
+# their own and die with the command. Changes to / are thrown away.
+in_root()
+{
+	local root=$1
+	shift
+	mkdir -p "$build" "$cache"
+	unshare --mount --propagation private sh -euc '
+		root=$1 top=$2 cache=$3; shift 3
+		mount -t tmpfs none /mnt
+		mkdir /mnt/up /mnt/work /mnt/root
+		mount -t overlay none -o "lowerdir=$root,upperdir=/mnt/up,workdir=/mnt/work" /mnt/root
+		mkdir -p /mnt/root/hpcvm /mnt/root/cache
+		mount --rbind "$top" /mnt/root/hpcvm
+		mount --rbind "$cache" /mnt/root/cache
+		mount --rbind /dev /mnt/root/dev
+		mount -t proc none /mnt/root/proc
+		exec chroot /mnt/root env -i HOME=/root TERM=dumb LC_ALL=C.UTF-8 \
+			PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+	' in_root "$root" "$top" "$cache" "$@"
+}

@@ -1,0 +1,41 @@
+# The devices of qemu-system-hpcvm: what libvirt adds to plain domain XML by
+# itself, and what an HPC guest is given. Nothing else is built.
+CONFIG_Q35=y
+CONFIG_HPCVM=y
+
+# buses
+CONFIG_PCIE_PORT=y
+CONFIG_PCIE_PCI_BRIDGE=y
+CONFIG_PCI_BRIDGE=y
+CONFIG_I82801B11=y
+CONFIG_IOH3420=y
+CONFIG_XIO3130=y
+CONFIG_USB_XHCI_PCI=y
+
+# passing devices through
+CONFIG_VFIO_PCI=y
+CONFIG_VTD=y
+
+# paravirtual devices
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_NET=y
+CONFIG_VIRTIO_BLK=y
+CONFIG_VIRTIO_SCSI=y
+CONFIG_VIRTIO_SERIAL=y
+CONFIG_VIRTIO_9P=y
+CONFIG_VIRTIO_RNG=y
+CONFIG_VIRTIO_BALLOON=y
+CONFIG_VHOST_VSOCK=y
+CONFIG_VHOST_USER_FS=y
+
+# exists so that it can be refused in words
+CONFIG_VIRTIO_MEM=y
+
+# the rest of a PC
+CONFIG_VGA_PCI=y
+CONFIG_HPET=y
+CONFIG_PVPANIC_ISA=y
+CONFIG_PVPANIC_PCI=y
+CONFIG_USB_HUB=y
+CONFIG_USB_HID=y
+CONFIG_USB_STORAGE_BOT=y

@@ -1,0 +1,473 @@
+/*
+ * pc-q35-hpcvm: a q35 board whose RAM is hugepages from /dev/hpcvm
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Plain domain XML shall be enough.  For it libvirt asks for an anonymous
+ * memory-backend-ram; while this machine is being built, such a backend takes
+ * its memory from hpcvm instead (1 GiB pages where the size and the pool allow
+ * it, else 2 MiB), so the anonymous memory never exists.  Everything else in
+ * QEMU sees an ordinary backend with shared memory from a file.
+ *
+ * What happens when:
+ *   the backend is completed   /dev/hpcvm is opened, the KVM VM is put in
+ *                              hpcvm's charge, the memory is created
+ *   machine init               what breaks the promise is refused or disarmed,
+ *                              then the parent builds its q35 board
+ *   machine init done          KVM has its memslots; hpcvm is told which part
+ *                              of the file is which part of RAM, and checks
+ *
+ * A refusal is one sentence on stderr, which "virsh start" shows, and exit(1).
+ * Nothing needs undoing on the way out: hpcvm owns all of it by file
+ * descriptors, and so does a QEMU that is killed.
+ *
+ * Under qtest there is no KVM and RAM stays what it is on a stock q35; what
+ * can be refused without KVM is refused all the same.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "qemu/bitmap.h"
+#include "qemu/error-report.h"
+#include "qemu/uuid.h"
+#include "qapi/error.h"
+#include "qapi/util.h"
+#include "qobject/qdict.h"
+#include "qobject/qbool.h"
+#include "qobject/qstring.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "hw/i386/pc.h"
+#include "hw/qdev-core.h"
+#include "migration/blocker.h"
+#include "system/hostmem.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/numa.h"
+#include "system/qtest.h"
+#include "system/system.h"
+#ifdef CONFIG_NUMA
+#include <numaif.h>
+#endif
+#include "lib/hpcvm.h"
+
+#define HPCVM_MACHINE_NAME "pc-q35-hpcvm-1.0"
+#define TYPE_HPCVM_MACHINE MACHINE_TYPE_NAME(HPCVM_MACHINE_NAME)
+OBJECT_DECLARE_TYPE(HpcvmMachineState, HpcvmMachineClass, HPCVM_MACHINE)
+
+struct HpcvmMachineState {
+    PCMachineState parent_obj;
+
+    bool allow_dirty_log;
+
+    int vm;                   /* the VM fd; kept open until QEMU ends */
+    HostMemoryBackend *ram;   /* the backend that hpcvm's memory went into */
+    int node;                 /* the host node promised for it */
+
+    Notifier init_done;
+    DeviceListener screen;
+    MemoryListener dirty_log;
+    Error *migration_blocker;
+};
+
+struct HpcvmMachineClass {
+    PCMachineClass parent_class;
+
+    void (*parent_init)(MachineState *machine);
+};
+
+/* How memory-backend-ram gets its memory on all other machines. */
+static bool (*stock_alloc)(HostMemoryBackend *backend, Error **errp);
+
+static const char dirty_log_refused[] =
+    "migrating, saving, snapshotting or measuring the dirty rate of this guest"
+    " would write-protect its RAM by 4 KiB pages, and " HPCVM_MACHINE_NAME
+    " promises hugepages (the machine property allow-dirty-log=on permits it)";
+
+static const char several_parts[] =
+    "RAM in several parts (NUMA cells) is not there yet in " HPCVM_MACHINE_NAME
+    ": give the guest one cell";
+
+/* Only the sentence: where on the command line it arose helps nobody. */
+static G_NORETURN void G_GNUC_PRINTF(1, 2) refuse(const char *fmt, ...)
+{
+    Location none;
+    va_list ap;
+
+    loc_push_none(&none);
+    va_start(ap, fmt);
+    error_vreport(fmt, ap);
+    va_end(ap);
+    exit(1);
+}
+
+static G_NORETURN void refuse_error(const struct hpcvm_error *error)
+{
+    char sentence[HPCVM_SENTENCE_MAX];
+
+    refuse("%s", hpcvm_explain(error, sentence, sizeof(sentence)));
+}
+
+/* Refusals */
+
+/* What the machine's own options say: known before any memory is taken. */
+static void refuse_options(HpcvmMachineState *s)
+{
+    MachineState *machine = MACHINE(s);
+
+    if (!kvm_enabled() && !qtest_enabled()) {
+        refuse(HPCVM_MACHINE_NAME " needs KVM");
+    }
+    if (machine->maxram_size > machine->ram_size) {
+        refuse("memory cannot be added to a running " HPCVM_MACHINE_NAME
+               " guest: remove <maxMemory> (maxmem= of -m)");
+    }
+    if (!s->allow_dirty_log && kvm_dirty_ring_enabled()) {
+        refuse("the dirty ring is of use only to log the guest's writes by"
+               " 4 KiB pages, and " HPCVM_MACHINE_NAME " promises hugepages:"
+               " remove <dirty-ring> (the machine property allow-dirty-log=on"
+               " permits it)");
+    }
+    if (!QEMU_IS_ALIGNED(PC_MACHINE(s)->max_ram_below_4g, 2 * MiB)) {
+        refuse("max-ram-below-4g must be a multiple of 2 MiB, or RAM above"
+               " 4 GiB could not be in hugepages");
+    }
+    if (machine->cgs) {
+        refuse("confidential guests cannot have their RAM from hpcvm: remove"
+               " <launchSecurity>");
+    }
+}
+
+/* The backend of all RAM: the machine's, or that of its only NUMA cell. */
+static HostMemoryBackend *ram_backend(const MachineState *machine)
+{
+    if (machine->memdev || !machine->numa_state) {
+        return machine->memdev;
+    }
+    return machine->numa_state->nodes[0].node_memdev;
+}
+
+static void refuse_backends(HpcvmMachineState *s)
+{
+    MachineState *machine = MACHINE(s);
+    HostMemoryBackend *backend = ram_backend(machine);
+
+    if (machine->numa_state && machine->numa_state->num_nodes > 1) {
+        refuse("%s", several_parts);
+    }
+    if (!backend) {
+        refuse("a " HPCVM_MACHINE_NAME " guest needs RAM");
+    }
+    if (!object_dynamic_cast(OBJECT(backend), TYPE_MEMORY_BACKEND_RAM)) {
+        refuse("RAM from %s is not there yet in " HPCVM_MACHINE_NAME ": remove"
+               " <hugepages/>, <source/> and <access/> from <memoryBacking>;"
+               " the machine takes hugepages by itself",
+               object_get_typename(OBJECT(backend)));
+    }
+    if (kvm_enabled() && s->ram != backend) {
+        refuse("the memory backend %s is the guest's RAM, but another backend"
+               " took its place at hpcvm: give the guest one",
+               object_get_canonical_path_component(OBJECT(backend)));
+    }
+}
+
+/* Memory: what a memory-backend-ram is filled with */
+
+/* The host node that the backend is bound to, if it is exactly one. */
+static int bound_node(const HostMemoryBackend *backend)
+{
+    if (backend->policy != HOST_MEM_POLICY_BIND ||
+        bitmap_count_one(backend->host_nodes, MAX_NODES) != 1) {
+        return HPCVM_NODE_ANY;
+    }
+    return find_first_bit(backend->host_nodes, MAX_NODES);
+}
+
+/* KVM maps by 1 GiB only what stays aligned on both sides of the PCI hole. */
+static bool wants_1g(HpcvmMachineState *s, int dev, uint64_t size)
+{
+    struct hpcvm_query query;
+
+    return QEMU_IS_ALIGNED(size, GiB) &&
+           QEMU_IS_ALIGNED(PC_MACHINE(s)->max_ram_below_4g, GiB) &&
+           hpcvm_query(dev, &query, NULL) == 0 &&
+           query.free_1g >= size / GiB;
+}
+
+static int take_memory(HpcvmMachineState *s, int dev, uint64_t size)
+{
+    struct hpcvm_error error;
+    int fd = -1;
+
+    if (!QEMU_IS_ALIGNED(size, 2 * MiB)) {
+        refuse("a guest of %" PRIu64 " MiB cannot have all its RAM in"
+               " hugepages: its size must be a multiple of 2 MiB", size / MiB);
+    }
+    if (wants_1g(s, dev, size)) {
+        fd = hpcvm_mem_create(dev, size, GiB, s->node, NULL);
+    }
+    if (fd < 0) {
+        fd = hpcvm_mem_create(dev, size, 2 * MiB, s->node, &error);
+    }
+    if (fd < 0) {
+        refuse_error(&error);
+    }
+    return fd;
+}
+
+/*
+ * Several nodes, or one that is only preferred: hpcvm promises no node then,
+ * and the kernel takes the pages by this thread's policy.  Use the backend's.
+ */
+static int take_memory_by_policy(HpcvmMachineState *s, int dev,
+                                 const HostMemoryBackend *backend)
+{
+#ifdef CONFIG_NUMA
+    DECLARE_BITMAP(nodes, MAX_NODES + 1) = { };
+    int fd, policy;
+
+    if (backend->policy != HOST_MEM_POLICY_DEFAULT &&
+        s->node == HPCVM_NODE_ANY &&
+        !get_mempolicy(&policy, nodes, MAX_NODES + 1, NULL, 0) &&
+        !set_mempolicy((int)backend->policy, backend->host_nodes,
+                       MAX_NODES + 1)) {
+        fd = take_memory(s, dev, backend->size);
+        set_mempolicy(policy, nodes, MAX_NODES + 1);
+        return fd;
+    }
+#endif
+    return take_memory(s, dev, backend->size);
+}
+
+static int attach(HpcvmMachineState *s)
+{
+    struct hpcvm_error error;
+    int dev = hpcvm_open(&error);
+
+    if (dev < 0) {
+        refuse_error(&error);
+    }
+    s->vm = hpcvm_vm_create(dev, kvm_state->vmfd,
+                            qemu_uuid_set ? qemu_uuid.data : NULL,
+                            qemu_get_vm_name(), NULL, &error);
+    if (s->vm < 0) {
+        refuse_error(&error);
+    }
+    return dev;
+}
+
+static bool hpcvm_alloc(HostMemoryBackend *backend, Error **errp)
+{
+    HpcvmMachineState *s = (HpcvmMachineState *)
+        object_dynamic_cast(OBJECT(current_machine), TYPE_HPCVM_MACHINE);
+    g_autofree char *name = NULL;
+    int dev, fd;
+
+    if (!s || !kvm_enabled() || !backend->size ||
+        phase_check(PHASE_MACHINE_INITIALIZED)) {
+        return stock_alloc(backend, errp);
+    }
+    if (s->ram) {
+        refuse("%s", several_parts);
+    }
+    refuse_options(s);
+
+    s->ram = backend;
+    s->node = bound_node(backend);
+    dev = attach(s);
+    fd = take_memory_by_policy(s, dev, backend);
+    close(dev);
+
+    backend->share = true;
+    backend->merge = false;
+    name = host_memory_backend_get_name(backend);
+    return memory_region_init_ram_from_fd(&backend->mr, OBJECT(backend), name,
+                                          backend->size, RAM_SHARED, fd, 0,
+                                          errp);
+}
+
+/* Devices and dirty logging: what comes later and may be refused then */
+
+static bool option_is_on(const QDict *opts, const char *key)
+{
+    const QObject *value = qdict_get(opts, key);
+    const QString *string = qobject_to(QString, value);
+    const QBool *boolean = qobject_to(QBool, value);
+    bool on = false;
+
+    if (string) {
+        qapi_bool_parse(key, qstring_get_str(string), &on, NULL);
+    }
+    return on || (boolean && qbool_get_bool(boolean));
+}
+
+/* What is wrong with a device for this machine; NULL: nothing. */
+static const char *objection(const char *driver, const QDict *opts)
+{
+    ObjectClass *oc = object_class_by_name(driver);
+
+    if (g_str_has_prefix(driver, "virtio-mem")) {
+        return "virtio-mem takes RAM from the guest and gives it back, and "
+               HPCVM_MACHINE_NAME " promises that all of it stays in hugepages:"
+               " remove the device";
+    }
+    if (g_str_has_prefix(driver, "virtio-balloon") &&
+        option_is_on(opts, "free-page-reporting")) {
+        return "free page reporting gives the guest's RAM back to the host, and"
+               " " HPCVM_MACHINE_NAME " promises that all of it stays in"
+               " hugepages: remove freePageReporting from <memballoon>";
+    }
+    if (oc && object_class_dynamic_cast(oc, TYPE_CPU)) {
+        return "CPUs cannot be added to a " HPCVM_MACHINE_NAME " guest";
+    }
+    return NULL;
+}
+
+/* Called for each -device and device_add, before the device exists. */
+static bool screen_device(DeviceListener *listener, const QDict *opts,
+                          bool from_json, Error **errp)
+{
+    const char *why = objection(qdict_get_str(opts, "driver"), opts);
+
+    if (why && !phase_check(PHASE_MACHINE_READY)) {
+        refuse("%s", why);
+    } else if (why) {
+        error_setg(errp, "%s", why);
+    }
+    return false; /* what is refused is refused by *errp, not hidden */
+}
+
+static bool refuse_dirty_log(MemoryListener *listener, Error **errp)
+{
+    error_setg(errp, "%s", dirty_log_refused);
+    return false;
+}
+
+/* The blocker says it early and to all who ask; the listener enforces it. */
+static void forbid_dirty_log(HpcvmMachineState *s)
+{
+    error_setg(&s->migration_blocker, "%s", dirty_log_refused);
+    migrate_add_blocker(&s->migration_blocker, &error_fatal);
+
+    s->dirty_log = (MemoryListener) {
+        .name = "hpcvm",
+        .priority = MEMORY_LISTENER_PRIORITY_MIN,
+        .log_global_start = refuse_dirty_log,
+    };
+    memory_listener_register(&s->dirty_log, &address_space_memory);
+}
+
+/* The machine */
+
+static void promise(HpcvmMachineState *s, hwaddr gpa, uint64_t offset,
+                    uint64_t length)
+{
+    struct hpcvm_error error;
+
+    if (length && hpcvm_mem_slot(s->vm, memory_region_get_fd(&s->ram->mr),
+                                 s->node, gpa, offset, length, &error) < 0) {
+        refuse_error(&error);
+    }
+}
+
+static void hpcvm_init_done(Notifier *notifier, void *data)
+{
+    HpcvmMachineState *s = container_of(notifier, HpcvmMachineState, init_done);
+    X86MachineState *x86ms = X86_MACHINE(s);
+
+    promise(s, 0, 0, x86ms->below_4g_mem_size);
+    promise(s, x86ms->above_4g_mem_start, x86ms->below_4g_mem_size,
+            x86ms->above_4g_mem_size);
+}
+
+static void hpcvm_init(MachineState *machine)
+{
+    HpcvmMachineState *s = HPCVM_MACHINE(machine);
+
+    refuse_options(s);
+    refuse_backends(s);
+
+    /* The balloon of libvirt's default XML stays, without effect. */
+    if (ram_block_discard_disable(true) < 0) {
+        refuse("a device of this guest must be able to discard RAM, which "
+               HPCVM_MACHINE_NAME " does not allow");
+    }
+    s->screen.hide_device = screen_device;
+    device_listener_register(&s->screen);
+    if (!s->allow_dirty_log) {
+        forbid_dirty_log(s);
+    }
+
+    HPCVM_MACHINE_GET_CLASS(s)->parent_init(machine);
+
+    if (kvm_enabled()) {
+        s->init_done.notify = hpcvm_init_done;
+        qemu_add_machine_init_done_notifier(&s->init_done);
+    }
+}
+
+static bool hpcvm_get_allow_dirty_log(Object *obj, Error **errp)
+{
+    return HPCVM_MACHINE(obj)->allow_dirty_log;
+}
+
+static void hpcvm_set_allow_dirty_log(Object *obj, bool value, Error **errp)
+{
+    HPCVM_MACHINE(obj)->allow_dirty_log = value;
+}
+
+static void hpcvm_instance_init(Object *obj)
+{
+    HpcvmMachineState *s = HPCVM_MACHINE(obj);
+
+    MACHINE(obj)->mem_merge = false;
+    s->vm = -1;
+    s->node = HPCVM_NODE_ANY;
+}
+
+static void hpcvm_class_init(ObjectClass *oc, void *data)
+{
+    MachineClass *mc = MACHINE_CLASS(oc);
+    MachineClass *parent = MACHINE_CLASS(object_class_get_parent(oc));
+    HostMemoryBackendClass *bc =
+        MEMORY_BACKEND_CLASS(object_class_by_name(TYPE_MEMORY_BACKEND_RAM));
+
+    mc->desc = "HPC guest (Q35 with all RAM in hugepages from hpcvm)";
+    mc->alias = "pc-q35-hpcvm";
+    mc->is_default = false;
+    mc->has_hotpluggable_cpus = false;
+    mc->default_nic = "virtio-net-pci";
+    /* Every machine class starts with an empty list of its own. */
+    g_ptr_array_extend(mc->compat_props, parent->compat_props, NULL, NULL);
+
+    HPCVM_MACHINE_CLASS(oc)->parent_init = mc->init;
+    mc->init = hpcvm_init;
+
+    stock_alloc = bc->alloc;
+    bc->alloc = hpcvm_alloc;
+
+    object_class_property_add_bool(oc, "allow-dirty-log",
+                                   hpcvm_get_allow_dirty_log,
+                                   hpcvm_set_allow_dirty_log);
+    object_class_property_set_description(oc, "allow-dirty-log",
+        "Permit migration, saving and snapshots, which break the promise of"
+        " hugepages while they last (default: off)");
+}
+
+static const TypeInfo hpcvm_machine_info = {
+    .name = TYPE_HPCVM_MACHINE,
+    .parent = MACHINE_TYPE_NAME("pc-q35-10.0"),
+    .instance_size = sizeof(HpcvmMachineState),
+    .instance_init = hpcvm_instance_init,
+    .class_size = sizeof(HpcvmMachineClass),
+    .class_init = hpcvm_class_init,
+};
+
+static void hpcvm_register_types(void)
+{
+    type_register_static(&hpcvm_machine_info);
+}
+
+type_init(hpcvm_register_types)
