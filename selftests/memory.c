@@ -3,6 +3,7 @@
  * HPCVM_MEM_CREATE: whole, zeroed, on its node, sealed, and always returned.
  */
 #include <linux/mempolicy.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include "selftest.h"
 
@@ -272,8 +273,7 @@ static int create_in_cgroup(int dev, struct hpcvm_mem_create *create)
 
 TEST_F(memory, cgroup_limit)
 {
-	struct hpcvm_mem_create *create = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
-					       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct hpcvm_mem_create *create = shared_page();
 
 	put_text("/sys/fs/cgroup/cgroup.subtree_control", "+hugetlb");
 	mkdir("/sys/fs/cgroup/hpcvm-test", 0755);
@@ -288,42 +288,77 @@ TEST_F(memory, cgroup_limit)
 	EXPECT_EQ(0, rmdir("/sys/fs/cgroup/hpcvm-test"));
 }
 
+/* Where nothing can be reserved beforehand, populating decides. */
+static int create_unreserved(int dev, uint64_t pages, bool locked)
+{
+	struct rlimit small = { 64 << 20, 64 << 20 };
+	struct hpcvm_mem_create create = mem_create(pages * SZ_2M, SZ_2M, HPCVM_NODE_ANY);
+
+	if (locked ? mlockall(MCL_FUTURE) : setrlimit(RLIMIT_AS, &small))
+		return 99;
+	return call(dev, HPCVM_MEM_CREATE, &create);
+}
+
+TEST_F(memory, not_reserved)
+{
+	EXPECT_EQ(0, IN_CHILD(create_unreserved(self->dev, self->free, false)));
+	EXPECT_EQ(0, IN_CHILD(create_unreserved(self->dev, self->free, true)));
+	EXPECT_EQ(ENOSPC, IN_CHILD(create_unreserved(self->dev, self->free + 1, false)));
+	EXPECT_EQ(ENOSPC, IN_CHILD(create_unreserved(self->dev, self->free + 1, true)));
+}
+
+static int create_on(int dev, uint64_t pages, int node)
+{
+	struct hpcvm_mem_create create = mem_create(pages * SZ_2M, SZ_2M, node);
+
+	if (node != HPCVM_NODE_ANY)
+		bind_to(node);
+	return call(dev, HPCVM_MEM_CREATE, &create);
+}
+
 /* Of two that race for more than half of the pool each, one gets it. */
+static bool one_wins(int dev, long pages, int node)
+{
+	int start[2], done[2], hold[2], won = 0, i;
+	pid_t child[2];
+	char c;
+
+	if (pipe(start) | pipe(done) | pipe(hold))
+		return false;
+	for (i = 0; i < 2; i++) {
+		child[i] = fork();
+		if (child[i])
+			continue;
+		close(start[1]);
+		close(hold[1]);
+		if (read(start[0], &c, 1) == 0)
+			c = !create_on(dev, pages, node);
+		if (write(done[1], &c, 1) == 1 && read(hold[0], &c, 1) == 0)
+			_exit(0);
+		_exit(1);
+	}
+	close(start[0]);
+	close(start[1]);
+	close(hold[0]);
+	for (i = 0; i < 2; i++)
+		if (read(done[0], &c, 1) == 1)
+			won += c;
+	close(hold[1]);
+	for (i = 0; i < 2; i++)
+		waitpid(child[i], NULL, 0);
+	close(done[0]);
+	close(done[1]);
+	return won == 1;
+}
+
 TEST_F(memory, race)
 {
-	int round, i;
+	int round;
 
-	for (round = 0; round < 10; round++) {
-		int start[2], done[2], hold[2], won = 0;
-		pid_t child[2];
-		char c;
-
-		ASSERT_EQ(0, pipe(start) | pipe(done) | pipe(hold));
-		for (i = 0; i < 2; i++) {
-			child[i] = fork();
-			if (child[i])
-				continue;
-			close(start[1]);
-			close(hold[1]);
-			if (read(start[0], &c, 1) == 0)
-				c = new_mem(self->dev, (self->free * 3 / 5) * SZ_2M, SZ_2M) >= 0;
-			if (write(done[1], &c, 1) == 1 && read(hold[0], &c, 1) == 0)
-				_exit(0);
-			_exit(1);
-		}
-		close(start[0]);
-		close(start[1]);
-		close(hold[0]);
-		for (i = 0; i < 2; i++) {
-			ASSERT_EQ(1, read(done[0], &c, 1));
-			won += c;
-		}
-		EXPECT_EQ(1, won);
-		close(hold[1]);
-		for (i = 0; i < 2; i++)
-			waitpid(child[i], NULL, 0);
-		close(done[0]);
-		close(done[1]);
+	for (round = 0; round < 6; round++) {
+		EXPECT_TRUE(one_wins(self->dev, 2 * POOL * 3 / 5, HPCVM_NODE_ANY));
+		ASSERT_TRUE(pool_settles(SZ_2M, self->free));
+		EXPECT_TRUE(one_wins(self->dev, POOL * 3 / 5, 1));
 		ASSERT_TRUE(pool_settles(SZ_2M, self->free));
 	}
 }

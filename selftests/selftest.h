@@ -197,6 +197,12 @@ static inline int open_fds(void)
 	return count_entries("/proc/self/fd");
 }
 
+/* A page that a child shares. */
+static inline void *shared_page(void)
+{
+	return mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
 /* Run @expr in a child; its value, 0 to 255, or 256 + the signal that ended it. */
 #define IN_CHILD(expr) ({						\
 	pid_t child_ = fork();						\

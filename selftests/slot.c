@@ -60,15 +60,15 @@ static uint64_t broken(int vm)
 }
 
 /*
- * A guest in flat 32-bit mode that writes one word into each 2 MiB of
- * [from, to) and halts.
+ * A guest in flat 32-bit mode that writes one word at each step of [from, to)
+ * and halts.
  */
-static int run_guest(int kvm, char *ram, uint32_t from, uint32_t to)
+static int run_guest_step(int kvm, char *ram, uint32_t from, uint32_t to, uint32_t step)
 {
 	unsigned char code[] = {
 		0xbf, 0, 0, 0, 0,			/*    mov  $from, %edi */
 		0x89, 0x07,				/* 1: mov  %eax, (%edi) */
-		0x81, 0xc7, 0x00, 0x00, 0x20, 0x00,	/*    add  $2M, %edi */
+		0x81, 0xc7, 0, 0, 0, 0,			/*    add  $step, %edi */
 		0x81, 0xff, 0, 0, 0, 0,			/*    cmp  $to, %edi */
 		0x72, 0xf0,				/*    jb   1b */
 		0xf4,					/*    hlt */
@@ -80,6 +80,7 @@ static int run_guest(int kvm, char *ram, uint32_t from, uint32_t to)
 	struct kvm_sregs sregs;
 
 	memcpy(code + 1, &from, 4);
+	memcpy(code + 9, &step, 4);
 	memcpy(code + 15, &to, 4);
 	memcpy(ram + 0x1000, code, sizeof(code));
 	if (vcpu < 0) {
@@ -96,6 +97,11 @@ static int run_guest(int kvm, char *ram, uint32_t from, uint32_t to)
 	    ioctl(vcpu, KVM_RUN, 0))
 		return -1;
 	return run->exit_reason;
+}
+
+static int run_guest(int kvm, char *ram, uint32_t from, uint32_t to)
+{
+	return run_guest_step(kvm, ram, from, to, SZ_2M);
 }
 
 TEST_F(slot, numbers)
@@ -397,9 +403,9 @@ TEST_F(slot, report_sizes)
 	EXPECT_EQ(0, gpa_only[0]);
 	EXPECT_EQ(1, gpa_only[1]);
 	verify.slot_size = 0;
-	EXPECT_EQ(EINVAL, call(self->vm, HPCVM_MEM_VERIFY, &verify));
-	verify.slot_size = 8192;
-	EXPECT_EQ(EINVAL, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_VERIFY, &verify, EINVAL, HPCVM_REASON_SLOT_SIZE, SZ_4K);
+	verify.slot_size = SZ_4K + 1;
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_VERIFY, &verify, EINVAL, HPCVM_REASON_SLOT_SIZE, SZ_4K);
 	verify = verify_with((void *)1, 1);
 	EXPECT_EQ(EFAULT, call(self->vm, HPCVM_MEM_VERIFY, &verify));
 }
@@ -459,11 +465,135 @@ TEST_F(slot, small_pages_show)
 	EXPECT_TRUE(verify.broken & HPCVM_BROKEN_OTHER_MEMORY);
 	EXPECT_LE(PAGES - 1, verify.kvm_pages_4k_ram);
 	EXPECT_EQ(0, verify.kvm_pages_2m);
+	EXPECT_FALSE(verify.broken & HPCVM_BROKEN_4K);
+
+	/* More of them than the legacy remainder can have. */
+	ASSERT_EQ(KVM_EXIT_HLT, run_guest_step(self->kvm, small, 0, 8 * SZ_2M, SZ_4K));
+	verify = verify_with(NULL, 0);
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_TRUE(verify.broken & HPCVM_BROKEN_4K);
+	EXPECT_LE(7 * SZ_2M / SZ_4K, verify.kvm_pages_4k_ram);
+	EXPECT_EQ(verify.kvm_pages_4k, verify.kvm_pages_4k_ram + verify.kvm_pages_4k_legacy);
 }
+
+/* Memslots that are cut inside a hugepage, after the promise was made. */
+TEST_F(slot, cut_later)
+{
+	struct hpcvm_slot_report report;
+	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, RAM);
+	struct hpcvm_mem_verify verify = verify_with(&report, 1);
+	uint64_t cut = 8 * SZ_2M + SZ_4K;
+
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	memset(self->ram, 1, RAM);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, 0, NULL, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, cut, self->ram, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 1, cut, RAM - cut, self->ram + cut, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(HPCVM_BROKEN_SMALL, verify.broken);
+	EXPECT_EQ(8 * SZ_2M, verify.broken_gpa);
+	EXPECT_EQ(SZ_2M, report.kvm_small);
+	EXPECT_EQ(PAGES - 1, report.mapped_2m);
+}
+
+/* A page that comes back on another node. */
+TEST_F(slot, moved_later)
+{
+	struct hpcvm_slot_report report;
+	struct hpcvm_mem_create create = mem_create(4 * SZ_2M, SZ_2M, 0);
+	struct hpcvm_mem_verify verify = verify_with(&report, 1);
+	unsigned long node0 = 1, node1 = 2;
+	struct hpcvm_mem_slot slot;
+	void *ram;
+
+	ASSERT_EQ(0, syscall(SYS_set_mempolicy, MPOL_BIND, &node0, 64));
+	ASSERT_EQ(0, call(self->dev, HPCVM_MEM_CREATE, &create));
+	ram = map_shared(create.out_fd, 4 * SZ_2M);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 4 * SZ_2M, 4 * SZ_2M, ram, 0));
+	slot = mem_slot(create.out_fd, 4 * SZ_2M, 0, 4 * SZ_2M);
+	slot.node = 0;
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	ASSERT_EQ(0, fallocate(create.out_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       2 * SZ_2M, SZ_2M));
+	ASSERT_EQ(0, syscall(SYS_set_mempolicy, MPOL_BIND, &node1, 64));
+	ASSERT_EQ(0, fallocate(create.out_fd, 0, 2 * SZ_2M, SZ_2M));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(HPCVM_BROKEN_NODE, verify.broken);
+	EXPECT_EQ(6 * SZ_2M, verify.broken_gpa);
+	EXPECT_EQ(1, report.pages_off_node);
+	EXPECT_EQ(3, verify.nodes);
+	munmap(ram, 4 * SZ_2M);
+	close(create.out_fd);
+}
+
+TEST_F(slot, page_of_1g)
+{
+	struct hpcvm_slot_report report;
+	struct hpcvm_mem_verify verify = verify_with(&report, 1);
+	struct hpcvm_mem_slot slot;
+	char *ram;
+	int mem;
+
+	if (pool_set(SZ_1G, HPCVM_NODE_ANY, 1) != 1)
+		SKIP(return, "the node has no contiguous GiB left");
+	mem = new_mem(self->dev, SZ_1G, SZ_1G);
+	ram = map_shared(mem, SZ_1G);
+	ASSERT_NE(MAP_FAILED, ram);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, SZ_1G, SZ_1G, ram, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 1, 0, RAM, self->ram, 0));
+	slot = mem_slot(mem, SZ_1G, 0, SZ_2M);
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_SLOT, &slot, EINVAL, HPCVM_REASON_SIZE_ALIGN, SZ_1G);
+	slot = mem_slot(mem, SZ_1G, 0, SZ_1G);
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	ASSERT_EQ(KVM_EXIT_HLT, run_guest(self->kvm, self->ram, SZ_1G, 2 * SZ_1G));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(0, verify.broken);
+	EXPECT_EQ(1, report.pages_present);
+	EXPECT_EQ(1, report.mapped_1g);
+	EXPECT_EQ(0, report.mapped_2m);
+	EXPECT_EQ(SZ_1G, report.page_size);
+	EXPECT_EQ(1, verify.kvm_pages_1g);
+	EXPECT_EQ(0, verify.kvm_pages_4k_ram);
+	munmap(ram, SZ_1G);
+	close(mem);
+	EXPECT_EQ(0, kvm_memslot(self->kvm, 0, 0, 0, NULL, 0));
+	close(self->vm);
+	EXPECT_TRUE(pool_settles(SZ_1G, 1));
+	pool_set(SZ_1G, HPCVM_NODE_ANY, 0);
+}
+
+#ifdef KVM_MEM_GUEST_MEMFD
+/* A memslot whose memory is not the owner's mapping, though it names that. */
+TEST_F(slot, kvm_guest_memfd)
+{
+	struct kvm_create_guest_memfd create = { .size = RAM };
+	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, RAM);
+	struct kvm_userspace_memory_region2 region = {
+		.flags = KVM_MEM_GUEST_MEMFD, .memory_size = RAM,
+		.userspace_addr = (uintptr_t)self->ram,
+	};
+	int gmem = ioctl(self->kvm, KVM_CREATE_GUEST_MEMFD, &create);
+
+	if (gmem < 0) {
+		create.flags = 3;	/* mmap, shared from the start: 6.18 on */
+		gmem = ioctl(self->kvm, KVM_CREATE_GUEST_MEMFD, &create);
+	}
+	if (gmem < 0)
+		SKIP(return, "this KVM has no guest_memfd for ordinary VMs");
+	region.guest_memfd = gmem;
+	if (ioctl(self->kvm, KVM_SET_USER_MEMORY_REGION2, &region))
+		SKIP(return, "this KVM takes no guest_memfd memslot in ordinary VMs");
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_SLOT, &slot, EINVAL, HPCVM_REASON_KVM_OTHER_MEMORY,
+		       HPCVM_LEGACY_END);
+	close(gmem);
+}
+#endif
 
 TEST_F(slot, broken_later)
 {
 	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, RAM);
+	struct hpcvm_slot_report report;
 	struct hpcvm_mem_verify verify;
 
 	EXPECT_EQ(HPCVM_BROKEN_NO_RAM, broken(self->vm));
@@ -485,10 +615,11 @@ TEST_F(slot, broken_later)
 	ASSERT_EQ(0, fallocate(self->mem, 0, 6 * SZ_2M, SZ_2M));
 
 	ASSERT_EQ(0, munmap(self->ram + 7 * SZ_2M, SZ_2M));
-	verify = verify_with(NULL, 0);
+	verify = verify_with(&report, 1);
 	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
 	EXPECT_EQ(HPCVM_BROKEN_OTHER_MEMORY, verify.broken);
 	EXPECT_EQ(7 * SZ_2M, verify.broken_gpa);
+	EXPECT_EQ((PAGES - 2) * SZ_2M, report.kvm_bytes);
 	ASSERT_NE(MAP_FAILED, mmap(self->ram + 7 * SZ_2M, SZ_2M, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_FIXED, self->mem, 7 * SZ_2M));
 	EXPECT_EQ(0, broken(self->vm));
@@ -509,6 +640,35 @@ TEST_F(slot, nx_splits)
 	EXPECT_EQ(KVM_EXIT_HLT, run_guest(self->kvm, self->ram, 0, RAM));
 	EXPECT_EQ(HPCVM_BROKEN_SPLITS, broken(self->vm) & HPCVM_BROKEN_SPLITS);
 	ASSERT_EQ(0, put_text(parameter, "off"));
+}
+
+/* 200 times a VM with memory, killed somewhere on its way. */
+static void live(int dev)
+{
+	int kvm = new_kvm(), vm = new_vm(dev, kvm), mem = new_mem(dev, RAM, SZ_2M);
+	struct hpcvm_mem_slot slot = mem_slot(mem, 0, 0, RAM);
+	char *ram = map_shared(mem, RAM);
+
+	if (!kvm_memslot(kvm, 0, 0, RAM, ram, 0) && !call(vm, HPCVM_MEM_SLOT, &slot))
+		run_guest(kvm, ram, 0, RAM);
+	pause();
+}
+
+TEST_F(slot, killed_200_times)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		pid_t child = fork();
+
+		if (!child)
+			live(self->dev);
+		usleep(i * 150);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	EXPECT_TRUE(pool_settles(SZ_2M, self->free - PAGES));
+	EXPECT_EQ(1, count_entries(VMS));
 }
 
 /* The slot keeps the memory; the end of the VM returns it. */

@@ -104,6 +104,8 @@ TEST_F(vm, name)
 	EXPECT_REFUSED(self->dev, HPCVM_VM_CREATE, &create, EINVAL, HPCVM_REASON_NAME, 3);
 	strcpy(create.name, "\033[2J");
 	EXPECT_REFUSED(self->dev, HPCVM_VM_CREATE, &create, EINVAL, HPCVM_REASON_NAME, 0);
+	strcpy(create.name, "x\xc2\x9b""2J");
+	EXPECT_REFUSED(self->dev, HPCVM_VM_CREATE, &create, EINVAL, HPCVM_REASON_NAME, 1);
 }
 
 static int read_text(uint64_t id, const char *name, char *text, size_t len)
@@ -182,29 +184,22 @@ TEST_F(vm, handle)
 }
 
 /* What a user other than the owner sees. */
-static int open_as_nobody(int dev, uint64_t id, uint32_t *reason, uint64_t *detail)
+static int open_as_nobody(int dev, uint64_t id, struct hpcvm_vm_open *open)
 {
-	struct hpcvm_vm_open open;
-	int err;
-
 	if (setgroups(0, NULL) || setresuid(NOBODY, NOBODY, NOBODY))
 		return 99;
-	err = open_vm(dev, id, &open);
-	*reason = open.reason;
-	*detail = open.detail;
-	return err;
+	return open_vm(dev, id, open);
 }
 
 TEST_F(vm, handle_of_another_user)
 {
 	struct hpcvm_vm_create create = vm_create(self->kvm);
-	uint32_t reason;
-	uint64_t detail;
+	struct hpcvm_vm_open *open = shared_page();
 
 	ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create));
-	EXPECT_EQ(EPERM, IN_CHILD(open_as_nobody(self->dev, create.out_id, &reason, &detail)));
-	EXPECT_EQ(HPCVM_REASON_NOT_PERMITTED,
-		  IN_CHILD((open_as_nobody(self->dev, create.out_id, &reason, &detail), reason)));
+	EXPECT_EQ(EPERM, IN_CHILD(open_as_nobody(self->dev, create.out_id, open)));
+	EXPECT_EQ(HPCVM_REASON_NOT_PERMITTED, open->reason);
+	EXPECT_EQ(0, open->detail);
 	/* Without the group, the device cannot even be opened. */
 	EXPECT_EQ(EACCES, IN_CHILD(setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
 				   setresuid(NOBODY, NOBODY, NOBODY) ? 99 :
@@ -255,6 +250,70 @@ TEST_F(vm, fork)
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	EXPECT_EQ(0, read(ready[0], &c, 1));
+	EXPECT_EQ(0, count_entries(VMS));
+}
+
+/* The process that ran the VM is gone, but its fd lives on elsewhere. */
+TEST_F(vm, owner_gone)
+{
+	struct hpcvm_mem_verify *verify = shared_page();
+	pid_t *heir = (pid_t *)shared_page();
+	char text[32], c;
+	int ready[2];
+	pid_t owner;
+
+	ASSERT_EQ(0, pipe(ready));
+	owner = fork();
+	if (!owner) {
+		int vm = new_vm(self->dev, new_kvm());
+
+		owner = getpid();
+		*heir = fork();
+		if (*heir)
+			_exit(0);
+		*heir = getpid();
+		while (kill(owner, 0) == 0)
+			usleep(1000);
+		*verify = (struct hpcvm_mem_verify){ .size = sizeof(*verify) };
+		c = call(vm, HPCVM_MEM_VERIFY, verify);
+		if (write(ready[1], &c, 1) == 1)
+			pause();
+	}
+	waitpid(owner, NULL, 0);
+	ASSERT_EQ(1, read(ready[0], &c, 1));
+	EXPECT_EQ(ENODEV, c);
+	EXPECT_EQ(HPCVM_REASON_VM_GONE, verify->reason);
+	ASSERT_EQ(0, read_text(verify->detail, "pid", text, sizeof(text)));
+	EXPECT_STREQ("0\n", text);
+	kill(*heir, SIGKILL);
+	while (kill(*heir, 0) == 0)
+		usleep(1000);
+}
+
+/* No fd left, no memory to write to: no VM, no handle. */
+TEST_F(vm, nothing_half_done)
+{
+	struct hpcvm_vm_create create = vm_create(self->kvm);
+	struct hpcvm_vm_open *open = shared_page();
+	int last;
+
+	ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create));
+	*open = (struct hpcvm_vm_open){ .size = sizeof(*open), .id = create.out_id };
+	mprotect(open, SZ_4K, PROT_READ);
+	EXPECT_EQ(EFAULT, call(self->dev, HPCVM_VM_OPEN, open));
+	mprotect(open, SZ_4K, PROT_READ | PROT_WRITE);
+	last = (create.out_fd > self->kvm ? create.out_fd : self->kvm) + 1;
+	while (dup(0) >= 0)
+		;
+	EXPECT_EQ(EMFILE, call(self->dev, HPCVM_VM_OPEN, open));
+	closefrom(last);
+	close(create.out_fd);
+	EXPECT_EQ(0, count_entries(VMS));
+	while (dup(0) >= 0)
+		;
+	create = vm_create(self->kvm);
+	EXPECT_EQ(EMFILE, call(self->dev, HPCVM_VM_CREATE, &create));
+	closefrom(last);
 	EXPECT_EQ(0, count_entries(VMS));
 }
 

@@ -108,7 +108,7 @@ static void vm(void)
 	   !*GOT(vm_create)->uuid, "vm_create without uuid, name, id, error");
 
 	hpcvm_vm_create(7, 8, NULL, "a\nb\x1b[31m\x7f\xc3\xa9", NULL, NULL);
-	ok(!strcmp(GOT(vm_create)->name, "a?b?[31m?\xc3\xa9"), "control characters become ?");
+	ok(!strcmp(GOT(vm_create)->name, "a?b?[31m???"), "what is not printable ASCII becomes ?");
 
 	memset(name, 'n', sizeof(name));
 	name[63] = 0;
@@ -118,9 +118,6 @@ static void vm(void)
 	name[199] = 0;
 	hpcvm_vm_create(7, 8, NULL, name, NULL, NULL);
 	ok(strlen(GOT(vm_create)->name) == 63, "a longer one is cut");
-	memcpy(name + 61, "\xe2\x82\xac", 3);
-	hpcvm_vm_create(7, 8, NULL, name, NULL, NULL);
-	ok(strlen(GOT(vm_create)->name) == 61, "but not through a character");
 
 	ok(hpcvm_vm_open(7, 99, &e) == 42 && GOT(vm_open)->id == 99, "vm_open");
 }

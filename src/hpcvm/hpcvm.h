@@ -13,8 +13,9 @@
  *	mm->mmap_lock           the owner's mappings
  *	mapping->i_mmap_rwsem   the owner's page tables of one file
  *
- * No memory of user space is touched under any of them: a caller could make
- * such an access wait for ever.
+ * No memory of user space is touched under any of them, and mmap_lock is
+ * never waited for once the VM is ending: either could make whoever closes
+ * the VM fd wait for as long as a hostile owner likes.
  */
 #ifndef HPCVM_H
 #define HPCVM_H
@@ -73,10 +74,8 @@ int hpcvm_query(struct hpcvm_call *call);
 bool hpcvm_node_valid(s32 node);
 
 /* vm.c: the VM object and its fds */
-int hpcvm_vms_init(struct kobject *device);
+void hpcvm_vms_init(struct kobject *device);
 void hpcvm_vms_exit(void);
-void hpcvm_vms_lock(void);
-void hpcvm_vms_unlock(void);
 int hpcvm_vm_create(struct hpcvm_call *call);
 int hpcvm_vm_open(struct hpcvm_call *call);
 u64 hpcvm_vm_id(const struct hpcvm_vm *vm);
@@ -86,6 +85,7 @@ struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm);
 int hpcvm_vm_lock(struct hpcvm_call *call);
 int hpcvm_vm_lock_own(struct hpcvm_call *call);
 void hpcvm_vm_unlock(struct hpcvm_vm *vm);
+bool hpcvm_vm_ended(const struct hpcvm_vm *vm);
 
 /* slot.c: which range of which file is which range of guest RAM */
 #define HPCVM_SLOTS_MAX 64
@@ -101,7 +101,7 @@ int hpcvm_slots_init(struct hpcvm_slots *slots, struct kobject *vm);
 void hpcvm_slots_drop(struct hpcvm_slots *slots);
 int hpcvm_mem_slot(struct hpcvm_call *call);
 int hpcvm_mem_unslot(struct hpcvm_call *call);
-int hpcvm_slots_look(struct hpcvm_slots *slots, struct kvm *kvm, struct mm_struct *mm,
+int hpcvm_slots_look(struct hpcvm_vm *vm, struct mm_struct *mm,
 		     struct hpcvm_slot_report *reports);
 u64 hpcvm_slots_overlap(const struct hpcvm_slots *slots, u64 gpa, u64 end);
 
@@ -141,10 +141,13 @@ void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
  * struct hpcvm_kvm_pages - KVM's own counters of one VM
  * @pages: mappings it holds by size: 4K, 2M, 1G.
  * @splits: hugepages that nx_huge_pages has split and not yet mended.
+ * @shadow: it shadows page tables of the guest (nested guests, or no nested
+ *	paging): these mappings follow the guest's page sizes, not ours.
  */
 struct hpcvm_kvm_pages {
 	u64 pages[3];
 	u64 splits;
+	bool shadow;
 };
 
 typedef int (*hpcvm_kvm_slot_fn)(const struct kvm_memory_slot *ms, void *arg);

@@ -46,6 +46,7 @@ void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count)
 	for (i = 0; i < ARRAY_SIZE(count->pages); i++)
 		count->pages[i] = max_t(s64, atomic64_read(&stat->pages[i]), 0);
 	count->splits = READ_ONCE(stat->nx_lpage_splits);
+	count->shadow = READ_ONCE(kvm->arch.indirect_shadow_pages);
 }
 
 /**

@@ -211,22 +211,17 @@ static int __init hpcvm_init(void)
 	if (err)
 		return err;
 
-	/* No VM can be created before its place in sysfs is there. */
-	hpcvm_vms_lock();
 	err = misc_register(&device);
-	if (!err) {
-		err = hpcvm_vms_init(&device.this_device->kobj);
-		if (err)
-			misc_deregister(&device);
-	}
-	hpcvm_vms_unlock();
-
-	if (err)
+	if (err) {
 		hpcvm_memory_exit();
-	else
-		pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
-			hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
-	return err;
+		return err;
+	}
+
+	/* From here on the device can be open: nothing may fail any more. */
+	hpcvm_vms_init(&device.this_device->kobj);
+	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
+		hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
+	return 0;
 }
 
 /* Every VM fd and handle holds the module, so none is left here. */

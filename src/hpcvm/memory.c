@@ -34,10 +34,13 @@
 
 #include "hpcvm.h"
 
+#define NODE_LOCKS 16
+
 struct pool {
 	u64 page_size;
 	const char *option;
 	struct vfsmount *mnt;	/* NULL: this node has no such pages */
+	struct mutex bound[NODE_LOCKS];
 };
 
 static struct pool pools[] = {
@@ -80,6 +83,12 @@ static struct vfsmount *mount_pool(const char *option)
 		err = compat_parse_fs_string(fc, "pagesize", option);
 	mnt = err ? ERR_PTR(err) : compat_fc_mount(fc);
 	put_fs_context(fc);
+	/*
+	 * Nobody can reach it by a path, as with the mount behind memfds; so
+	 * modules that mediate by path (AppArmor) have nothing to say here.
+	 */
+	if (!IS_ERR(mnt))
+		mnt->mnt_sb->s_flags |= SB_NOUSER;
 	return mnt;
 }
 
@@ -90,11 +99,13 @@ static struct vfsmount *mount_pool(const char *option)
  */
 int __init hpcvm_memory_init(void)
 {
-	unsigned int i;
+	unsigned int i, j;
 
 	for (i = 0; i < ARRAY_SIZE(pools); i++) {
 		struct vfsmount *mnt = mount_pool(pools[i].option);
 
+		for (j = 0; j < NODE_LOCKS; j++)
+			mutex_init(&pools[i].bound[j]);
 		if (!IS_ERR(mnt))
 			pools[i].mnt = mnt;
 	}
@@ -220,7 +231,7 @@ void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
 		look_at(look, folio, node, offset);
 		offset += huge_page_size(h);
 		index = at + step;
-		if (++seen % 1024 == 0) {
+		if (++seen % 64 == 0) {
 			xas_pause(&xas);
 			cond_resched_rcu();
 		}
@@ -249,11 +260,16 @@ static struct file *new_file(struct pool *pool)
  * Mapping a shared hugetlb file reserves its pages, all or none, and the
  * reservation stays with the file when the mapping goes. It is hugetlb's only
  * way of taking many pages at once.
+ *
+ * A mapping of a process that has locked all its future memory would be
+ * populated right here, deaf to signals; that process goes without.
  */
 static int reserve(struct file *file, u64 length)
 {
 	unsigned long addr;
 
+	if (current->mm->def_flags & VM_LOCKED)
+		return -EAGAIN;
 	addr = vm_mmap(file, 0, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	if (IS_ERR_VALUE(addr))
 		return (int)addr;
@@ -357,6 +373,27 @@ static void seal(struct file *file)
 	inode_unlock(inode);
 }
 
+/*
+ * A reservation is the whole node's, not one NUMA node's: of two callers that
+ * race for one NUMA node's pages both could fail. They take turns instead.
+ */
+static int populate_bound(struct hpcvm_call *call, struct pool *pool, struct file *file)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	struct mutex *turn;
+	int err;
+
+	if (cmd->node == HPCVM_NODE_ANY)
+		return populate(call, pool_hstate(pool), file);
+	turn = &pool->bound[cmd->node % NODE_LOCKS];
+	if (mutex_lock_interruptible(turn))
+		return hpcvm_refuse(call, -EINTR, HPCVM_REASON_INTERRUPTED,
+				    cmd->length / cmd->page_size);
+	err = populate(call, pool_hstate(pool), file);
+	mutex_unlock(turn);
+	return err;
+}
+
 /**
  * hpcvm_mem_create() - HPCVM_MEM_CREATE
  * @call: on the device.
@@ -377,7 +414,7 @@ int hpcvm_mem_create(struct hpcvm_call *call)
 	file = new_file(pool);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	err = populate(call, pool_hstate(pool), file);
+	err = populate_bound(call, pool, file);
 	if (err) {
 		fput(file);
 		return err;

@@ -18,6 +18,7 @@
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
@@ -39,6 +40,7 @@ struct slot {
 
 /* A look at one slot in progress. */
 struct look {
+	const struct hpcvm_vm *vm;
 	const struct slot *slot;
 	struct mm_struct *mm;
 	struct hpcvm_slot_report *report;
@@ -64,7 +66,7 @@ static u64 to_offset(const struct slot *slot, u64 gpa)
 
 static void offence(struct look *look, u64 broken, u32 reason, u64 gpa, u64 detail)
 {
-	if (!look->report->broken)
+	if (!look->report->broken || gpa < look->report->broken_gpa)
 		look->report->broken_gpa = gpa;
 	look->report->broken |= broken;
 	if (!look->reason && reason) {
@@ -102,20 +104,46 @@ static u32 check_vma(const struct slot *slot, const struct vm_area_struct *vma,
 	offset = hva - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
 	if (offset != to_offset(slot, gpa))
 		return HPCVM_REASON_KVM_OTHER_MEMORY;
-	if (!(vma->vm_flags & VM_SHARED))
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return HPCVM_REASON_KVM_PRIVATE;
 	return vma->vm_flags & VM_WRITE ? 0 : HPCVM_REASON_KVM_READONLY;
 }
 
+/* Entries that begin in the range: so no entry is counted in two ranges. */
 static void count_mapped(struct look *look, unsigned long hva, unsigned long end)
 {
 	struct address_space *mapping = look->slot->file->f_mapping;
 	u64 page_size = look->slot->page_size;
 
 	i_mmap_lock_read(mapping);
-	hpcvm_pagetable_count(look->mm, round_down(hva, page_size), round_up(end, page_size),
+	hpcvm_pagetable_count(look->mm, round_up(hva, page_size), round_up(end, page_size),
 			      &look->report->mapped_2m, &look->report->mapped_1g);
 	i_mmap_unlock_read(mapping);
+}
+
+/*
+ * A hostile owner can hold its mmap_lock for as long as it likes. Whoever
+ * closes the VM fd waits for the VM's lock, so do not hold on to that then.
+ */
+static int lock_mm(struct look *look)
+{
+	while (!mmap_read_trylock(look->mm)) {
+		if (fatal_signal_pending(current) || hpcvm_vm_ended(look->vm))
+			return -EINTR;
+		schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
+/* Where the mapping that begins at or covers @addr ends, or the hole at @addr. */
+static unsigned long next_vma(struct mm_struct *mm, const struct vm_area_struct *vma,
+			      unsigned long addr, unsigned long end)
+{
+	if (!vma)
+		vma = find_vma(mm, addr);
+	if (!vma)
+		return end;
+	return min(vma->vm_start > addr ? vma->vm_start : vma->vm_end, end);
 }
 
 /* The owner's mappings behind a piece of a memslot. */
@@ -125,11 +153,11 @@ static int look_at_mappings(struct look *look, unsigned long hva, u64 gpa, u64 l
 	struct vm_area_struct *vma;
 	u32 reason;
 
-	if (mmap_read_lock_killable(look->mm))
+	if (lock_mm(look))
 		return -EINTR;
 	for (addr = hva; addr < end; addr = next) {
 		vma = vma_lookup(look->mm, addr);
-		next = vma ? min(vma->vm_end, end) : end;
+		next = next_vma(look->mm, vma, addr, end);
 		reason = check_vma(look->slot, vma, addr, gpa + (addr - hva));
 		if (reason) {
 			offence(look, HPCVM_BROKEN_OTHER_MEMORY, reason,
@@ -150,11 +178,11 @@ static void look_at_blocks(struct look *look, const struct kvm_memory_slot *ms, 
 
 	for (; gpa < end; gpa = next) {
 		next = min(ALIGN(gpa + 1, SZ_2M), end);
+		cond_resched();
 		if (!hpcvm_kvm_small(ms, gpa))
 			continue;
 		look->report->kvm_small += next - gpa;
 		offence(look, HPCVM_BROKEN_SMALL, HPCVM_REASON_KVM_MISALIGNED, gpa, gpa);
-		cond_resched();
 	}
 }
 
@@ -173,6 +201,9 @@ static int look_at_memslot(const struct kvm_memory_slot *ms, void *arg)
 		offence(look, HPCVM_BROKEN_UNCOVERED, HPCVM_REASON_KVM_UNCOVERED,
 			look->covered, look->covered);
 	look->covered = end;
+	if (ms->flags & KVM_MEM_GUEST_MEMFD)
+		offence(look, HPCVM_BROKEN_OTHER_MEMORY, HPCVM_REASON_KVM_OTHER_MEMORY,
+			start, start);
 	if (ms->flags & KVM_MEM_READONLY)
 		offence(look, HPCVM_BROKEN_OTHER_MEMORY, HPCVM_REASON_KVM_READONLY, start, start);
 	if ((start ^ hva) & (look->slot->page_size - 1))
@@ -326,12 +357,14 @@ static int check_others(struct hpcvm_call *call, struct hpcvm_slots *slots, cons
 static int check_kvm(struct hpcvm_call *call, const struct slot *new)
 {
 	struct hpcvm_slot_report report;
-	struct look look = { .slot = new, .mm = current->mm, .report = &report };
+	struct look look = {
+		.vm = call->vm, .slot = new, .mm = current->mm, .report = &report,
+	};
 	int err;
 
 	err = look_at_slot(&look, hpcvm_vm_kvm(call->vm));
 	if (err)
-		return err;
+		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0);
 	return look.reason ? hpcvm_refuse(call, -EINVAL, look.reason, look.detail) : 0;
 }
 
@@ -433,23 +466,23 @@ int hpcvm_mem_unslot(struct hpcvm_call *call)
 
 /**
  * hpcvm_slots_look() - look at every slot of a VM as it is now
- * @slots: under the VM's lock.
- * @kvm: the VM.
+ * @vm: locked.
  * @mm: the owner's address space, held by mmget().
- * @reports: room for @slots->nr reports.
+ * @reports: room for as many reports as it has slots.
  *
- * Return: 0 or -EINTR. Context: process, may sleep.
+ * Return: 0, or -EINTR for a fatal signal or because the VM is ending.
+ * Context: process, may sleep.
  */
-int hpcvm_slots_look(struct hpcvm_slots *slots, struct kvm *kvm, struct mm_struct *mm,
+int hpcvm_slots_look(struct hpcvm_vm *vm, struct mm_struct *mm,
 		     struct hpcvm_slot_report *reports)
 {
 	struct slot *slot;
 	int err;
 
-	list_for_each_entry(slot, &slots->list, entry) {
-		struct look look = { .slot = slot, .mm = mm, .report = reports++ };
+	list_for_each_entry(slot, &hpcvm_vm_slots(vm)->list, entry) {
+		struct look look = { .vm = vm, .slot = slot, .mm = mm, .report = reports++ };
 
-		err = look_at_slot(&look, kvm);
+		err = look_at_slot(&look, hpcvm_vm_kvm(vm));
 		if (err)
 			return err;
 	}

@@ -9,8 +9,8 @@
  * mappings than that are RAM. The other way round, RAM can hide within the
  * bound only where KVM had a reason to map it small, and each reason shows:
  * a block it may not map huge, a mapping that is not ours, dirty logging,
- * a split. With none of these seen, 0 is exact; otherwise the figure is an
- * upper bound.
+ * a split, page tables of a nested guest that KVM shadows. With none of these
+ * seen, 0 is exact; otherwise the figure is an upper bound.
  */
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
@@ -33,6 +33,7 @@ static void count_legacy(const struct kvm_memory_slot *ms, void *arg)
 
 	bytes -= min(bytes, hpcvm_slots_overlap(legacy->slots, gpa, gpa + bytes));
 	legacy->frames += bytes >> PAGE_SHIFT;
+	cond_resched();
 }
 
 /* Sum up the slots; returns the bytes of RAM that can be mapped by 4K. */
@@ -44,20 +45,22 @@ static u64 sum_slots(struct hpcvm_mem_verify *cmd, const struct hpcvm_slot_repor
 	cmd->ram_bytes = 0;
 	cmd->nodes = 0;
 	cmd->broken = cmd->nr_slots ? 0 : HPCVM_BROKEN_NO_RAM;
-	cmd->broken_gpa = 0;
+	cmd->broken_gpa = U64_MAX;
 	for (i = 0; i < cmd->nr_slots; i++) {
 		const struct hpcvm_slot_report *report = &reports[i];
 
 		cmd->ram_bytes += report->length;
 		cmd->nodes |= report->nodes;
-		if (report->broken && !cmd->broken_gpa)
-			cmd->broken_gpa = report->broken_gpa;
+		if (report->broken)
+			cmd->broken_gpa = min(cmd->broken_gpa, report->broken_gpa);
 		cmd->broken |= report->broken;
 		if (report->broken & (HPCVM_BROKEN_DIRTY_LOG | HPCVM_BROKEN_OTHER_MEMORY))
 			small += report->length;
 		else
 			small += report->kvm_small;
 	}
+	if (cmd->broken_gpa == U64_MAX)
+		cmd->broken_gpa = 0;
 	return small;
 }
 
@@ -69,6 +72,8 @@ static void judge_kvm(struct hpcvm_call *call, struct kvm *kvm, struct legacy *l
 	u64 excess;
 
 	hpcvm_kvm_count(kvm, &count);
+	if (count.shadow)
+		small = cmd->ram_bytes;
 	cmd->kvm_pages_4k = count.pages[0];
 	cmd->kvm_pages_2m = count.pages[1];
 	cmd->kvm_pages_1g = count.pages[2];
@@ -95,10 +100,13 @@ static int verify_locked(struct hpcvm_call *call, struct hpcvm_slot_report *repo
 
 	if (!mmget_not_zero(kvm->mm))
 		return hpcvm_refuse(call, -ENODEV, HPCVM_REASON_VM_GONE, hpcvm_vm_id(call->vm));
-	err = hpcvm_slots_look(slots, kvm, kvm->mm, reports);
-	mmput(kvm->mm);
+	err = hpcvm_slots_look(call->vm, kvm->mm, reports);
+	/* Not mmput(): the last one tears down the address space, here. */
+	mmput_async(kvm->mm);
+	if (hpcvm_vm_ended(call->vm))
+		return hpcvm_refuse(call, -ENODEV, HPCVM_REASON_VM_GONE, hpcvm_vm_id(call->vm));
 	if (err)
-		return err;
+		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0);
 	cmd->nr_slots = slots->nr;
 	hpcvm_kvm_each_slot_all(kvm, count_legacy, &legacy);
 	judge_kvm(call, kvm, &legacy, sum_slots(cmd, reports));
@@ -137,7 +145,7 @@ int hpcvm_mem_verify(struct hpcvm_call *call)
 	int err;
 
 	if (room && (!cmd->slot_size || cmd->slot_size > PAGE_SIZE))
-		return -EINVAL;
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SLOT_SIZE, PAGE_SIZE);
 	reports = kcalloc(HPCVM_SLOTS_MAX, sizeof(*reports), GFP_KERNEL_ACCOUNT);
 	if (!reports)
 		return -ENOMEM;

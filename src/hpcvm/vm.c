@@ -39,14 +39,14 @@ struct hpcvm_vm {
 	struct kvm *kvm;
 	u64 splits;			/* nx_lpage_splits when it was created */
 
+	bool ended;			/* set before vm_end() takes the lock */
 	struct mutex lock;		/* what follows */
-	bool ended;
 	struct hpcvm_slots slots;
 };
 
 static DEFINE_MUTEX(vms_lock);
 static LIST_HEAD(vms);
-static struct kobject *vms_dir;
+static struct kobject *vms_parent, *vms_dir;
 static u64 last_id;
 
 u64 hpcvm_vm_id(const struct hpcvm_vm *vm)
@@ -72,6 +72,12 @@ struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm)
 	return &vm->slots;
 }
 
+/* The VM fd is being closed: whoever holds the lock should hurry. */
+bool hpcvm_vm_ended(const struct hpcvm_vm *vm)
+{
+	return READ_ONCE(vm->ended);
+}
+
 /**
  * hpcvm_vm_lock() - enter a VM to look at it
  * @call: on a VM fd or a handle.
@@ -83,8 +89,8 @@ int hpcvm_vm_lock(struct hpcvm_call *call)
 	struct hpcvm_vm *vm = call->vm;
 
 	if (mutex_lock_killable(&vm->lock))
-		return -EINTR;
-	if (!vm->ended)
+		return hpcvm_refuse(call, -EINTR, HPCVM_REASON_INTERRUPTED, 0);
+	if (!hpcvm_vm_ended(vm))
 		return 0;
 	mutex_unlock(&vm->lock);
 	return hpcvm_refuse(call, -ENODEV, HPCVM_REASON_VM_GONE, vm->id);
@@ -134,10 +140,17 @@ static u64 kvm_pages(struct hpcvm_vm *vm, int size)
 	return count.pages[size];
 }
 
+/* 0 once the process has gone, though a child may hold the VM fd still. */
+static pid_t owner_pid(struct hpcvm_vm *vm)
+{
+	guard(rcu)();
+	return pid_task(vm->pid, PIDTYPE_TGID) ? pid_vnr(vm->pid) : 0;
+}
+
 VM_ATTR(uuid, "%pUb", &vm->uuid);
 VM_ATTR(name, "%s", vm->name);
 VM_ATTR(uid, "%u", from_kuid_munged(current_user_ns(), vm->uid));
-VM_ATTR(pid, "%d", pid_vnr(vm->pid));
+VM_ATTR(pid, "%d", owner_pid(vm));
 VM_ATTR(kvm_pages_4k, "%llu", kvm_pages(vm, 0));
 VM_ATTR(kvm_pages_2m, "%llu", kvm_pages(vm, 1));
 VM_ATTR(kvm_pages_1g, "%llu", kvm_pages(vm, 2));
@@ -175,8 +188,8 @@ static void vm_end(struct hpcvm_vm *vm)
 	list_del(&vm->entry);
 	mutex_unlock(&vms_lock);
 
+	WRITE_ONCE(vm->ended, true);
 	mutex_lock(&vm->lock);
-	vm->ended = true;
 	hpcvm_slots_drop(&vm->slots);
 	mutex_unlock(&vm->lock);
 
@@ -216,13 +229,13 @@ static const struct file_operations handle_fops = {
 	.llseek = noop_llseek,
 };
 
-/* A name goes to terminals and to sysfs: no control characters. */
+/* A name goes to terminals and to sysfs: nothing that a terminal obeys. */
 static int check_name(struct hpcvm_call *call, const char *name)
 {
 	int i;
 
 	for (i = 0; i < HPCVM_NAME_MAX && name[i]; i++)
-		if (iscntrl((unsigned char)name[i]))
+		if (!isascii(name[i]) || !isprint(name[i]))
 			break;
 	if (i == HPCVM_NAME_MAX || name[i])
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_NAME,
@@ -241,6 +254,15 @@ static int check_kvm(struct hpcvm_call *call, struct file *file, int fd)
 	return 0;
 }
 
+/* Where VMs stand in sysfs; made again here if memory was short at load. */
+static int make_vms_dir(void)
+{
+	lockdep_assert_held(&vms_lock);
+	if (!vms_dir)
+		vms_dir = kobject_create_and_add("vms", vms_parent);
+	return vms_dir ? 0 : -ENOMEM;
+}
+
 /* A new VM, listed and in sysfs, without an fd yet. */
 static struct hpcvm_vm *vm_new(struct hpcvm_call *call, struct file *kvm_file)
 {
@@ -255,6 +277,9 @@ static struct hpcvm_vm *vm_new(struct hpcvm_call *call, struct file *kvm_file)
 			return ERR_PTR(hpcvm_refuse(call, -EBUSY, HPCVM_REASON_VM_EXISTS,
 						    other->id));
 
+	err = make_vms_dir();
+	if (err)
+		return ERR_PTR(err);
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
@@ -364,25 +389,15 @@ int hpcvm_vm_open(struct hpcvm_call *call)
 	return 0;
 }
 
-void hpcvm_vms_lock(void)
-{
-	mutex_lock(&vms_lock);
-}
-
-void hpcvm_vms_unlock(void)
-{
-	mutex_unlock(&vms_lock);
-}
-
 /**
  * hpcvm_vms_init() - make the place of VMs in sysfs
  * @device: the device's kobject.
  */
-int hpcvm_vms_init(struct kobject *device)
+void hpcvm_vms_init(struct kobject *device)
 {
-	lockdep_assert_held(&vms_lock);
-	vms_dir = kobject_create_and_add("vms", device);
-	return vms_dir ? 0 : -ENOMEM;
+	guard(mutex)(&vms_lock);
+	vms_parent = device;
+	make_vms_dir();
 }
 
 void hpcvm_vms_exit(void)

@@ -55,19 +55,10 @@ int hpcvm_query(int fd, struct hpcvm_query *query, struct hpcvm_error *error)
  */
 static void copy_name(char *to, const char *from)
 {
-	size_t n = strnlen(from, HPCVM_NAME_MAX);
+	size_t n = strnlen(from, HPCVM_NAME_MAX - 1);
 
-	if (n == HPCVM_NAME_MAX) {
-		n--;
-		/* not through the middle of an UTF-8 character */
-		while (n && ((unsigned char)from[n] & 0xc0) == 0x80)
-			n--;
-	}
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = from[i];
-
-		to[i] = c < 0x20 || c == 0x7f ? '?' : from[i];
-	}
+	for (size_t i = 0; i < n; i++)
+		to[i] = from[i] < 0x20 || from[i] > 0x7e ? '?' : from[i];
 }
 
 int hpcvm_vm_create(int dev, int kvm_fd, const uint8_t *uuid, const char *name,

@@ -280,7 +280,7 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		say(t, "this KVM VM is in hpcvm's charge already, as VM %" PRIu64, d);
 		return;
 	case HPCVM_REASON_NAME:
-		say(t, "the VM's name is not terminated or has a control character at byte %" PRIu64, d);
+		say(t, "the VM's name is not terminated or not printable ASCII at byte %" PRIu64, d);
 		return;
 	case HPCVM_REASON_VM_UNKNOWN:
 		say(t, "there is no VM %" PRIu64 "; those that exist are listed by: hpcvm list", d);
@@ -324,6 +324,10 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		say_limit(t, e);
 		return;
 	case HPCVM_REASON_INTERRUPTED:
+		if (!d) {
+			say(t, "a signal came in between");
+			return;
+		}
 		say(t, "a signal came while hugepages were prepared, ");
 		say_pages(t, d, e->page_size, "was missing still", "were missing still");
 		return;
@@ -382,6 +386,9 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 			say(t, " not on the NUMA node promised");
 		else
 			say(t, " not on NUMA node %d", e->node);
+		return;
+	case HPCVM_REASON_SLOT_SIZE:
+		say(t, "a slot report must have between 1 and %" PRIu64 " bytes", d);
 		return;
 	}
 	errno = e->err;

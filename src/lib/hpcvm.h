@@ -92,8 +92,8 @@ int hpcvm_query(int fd, struct hpcvm_query *query, struct hpcvm_error *error);
  * @dev: from hpcvm_open().
  * @kvm_fd: the KVM VM.
  * @uuid: 16 bytes, or NULL.
- * @name: the domain's name, or NULL; cut to what fits, control characters
- *	become '?'.
+ * @name: the domain's name, or NULL; cut to what fits, and what is not
+ *	printable ASCII becomes '?'.
  * @id: if not NULL, the VM's id.
  * @error: if not NULL, why it failed.
  *

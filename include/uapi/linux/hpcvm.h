@@ -24,9 +24,11 @@
  * carries ``reason`` and ``detail``, written back on success (0, 0) and on
  * failure alike: the errno says of which kind the failure is, the reason
  * (&enum hpcvm_reason) which rule was broken, the detail where or by how
- * much. libhpcvm turns the two into a sentence. Only when the struct cannot
- * be read or written, or is too short or too long, does the errno stand
- * alone.
+ * much. libhpcvm turns the two into a sentence. The errno stands alone only
+ * where it says all: when the struct, or memory that it points to, cannot be
+ * read or written, or the struct is too short or too long (EFAULT, EINVAL,
+ * E2BIG); when there is no fd left (EMFILE, ENFILE); when a security module
+ * objects (EACCES).
  *
  * Errors that every ioctl can return:
  *
@@ -91,8 +93,8 @@ enum {
  * @HPCVM_REASON_NOT_KVM: the fd is no KVM VM; detail: the fd.
  * @HPCVM_REASON_OTHER_MM: the KVM VM belongs to another process.
  * @HPCVM_REASON_VM_EXISTS: the KVM VM has an hpcvm VM already; detail: its id.
- * @HPCVM_REASON_NAME: the name is not terminated or holds a control
- *	character; detail: the offset of the first bad byte.
+ * @HPCVM_REASON_NAME: the name is not terminated, or holds something else
+ *	than printable ASCII; detail: the offset of the first bad byte.
  * @HPCVM_REASON_VM_UNKNOWN: no VM has this id; detail: the id.
  * @HPCVM_REASON_VM_GONE: the VM of this handle has ended; detail: its id.
  * @HPCVM_REASON_NOT_PERMITTED: the VM belongs to another user, and the
@@ -114,7 +116,7 @@ enum {
  * @HPCVM_REASON_LIMIT: the pool has the pages, but a cgroup or another
  *	limit forbids them; detail: how many pages were refused.
  * @HPCVM_REASON_INTERRUPTED: a signal came in between; detail: how many
- *	pages were missing still.
+ *	pages were missing still, 0 where none were wanted.
  * @HPCVM_REASON_NOT_OURS: the fd is no file from HPCVM_MEM_CREATE; detail:
  *	the fd.
  * @HPCVM_REASON_OFFSET_ALIGN: the file offset is no multiple of the file's
@@ -145,6 +147,8 @@ enum {
  *	(somebody punched them); detail: how many pages.
  * @HPCVM_REASON_PAGES_NODE: pages of the file are not on the asked node;
  *	detail: how many.
+ * @HPCVM_REASON_SLOT_SIZE: the size of a slot report is 0 or too large;
+ *	detail: the limit.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -185,6 +189,7 @@ enum hpcvm_reason {
 	HPCVM_REASON_KVM_READONLY = 35,
 	HPCVM_REASON_PAGES_ABSENT = 36,
 	HPCVM_REASON_PAGES_NODE = 37,
+	HPCVM_REASON_SLOT_SIZE = 38,
 };
 
 /**
@@ -263,7 +268,8 @@ struct hpcvm_query {
  * @out_id: out: the VM's id: never 0, never used again until the module is
  *	loaded anew.
  * @uuid: the domain's UUID, or zeroes; told to tools, not interpreted.
- * @name: the domain's name, terminated by a zero, or empty; told to tools.
+ * @name: the domain's name, in printable ASCII, terminated by a zero, or empty;
+ *	told to tools.
  * @reason: out: &enum hpcvm_reason.
  * @pad: must be 0.
  * @detail: out: see @reason.
@@ -412,7 +418,7 @@ struct hpcvm_mem_create {
  *   %HPCVM_REASON_PAGES_NODE.
  * - EEXIST: %HPCVM_REASON_SLOT_OVERLAP, %HPCVM_REASON_FILE_OVERLAP.
  * - ENOSPC: %HPCVM_REASON_SLOTS_FULL.
- * - EINTR: a fatal signal came while waiting for the VM's lock.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
  */
 struct hpcvm_mem_slot {
 	__u32 size;
@@ -444,7 +450,7 @@ struct hpcvm_mem_slot {
  *
  * - ENOENT: %HPCVM_REASON_SLOT_UNKNOWN.
  * - EPERM: %HPCVM_REASON_OTHER_MM.
- * - EINTR: a fatal signal came while waiting for the VM's lock.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
  */
 struct hpcvm_mem_unslot {
 	__u32 size;
@@ -495,9 +501,11 @@ enum hpcvm_broken {
  *	and all above.
  * @pages_present: hugepages that the file holds in this range.
  * @pages_off_node: of these, how many are not on @node.
- * @mapped_2m: 2 MiB entries of the owner's page tables in this range.
- * @mapped_1g: 1 GiB entries.
- * @kvm_bytes: bytes of this range that KVM's memslots map from the file.
+ * @mapped_2m: 2 MiB entries of the owner's page tables that begin in this
+ *	range, from %HPCVM_LEGACY_END up.
+ * @mapped_1g: 1 GiB entries, likewise.
+ * @kvm_bytes: bytes of this range, from %HPCVM_LEGACY_END up, that KVM's
+ *	memslots map from the file.
  * @kvm_small: bytes from %HPCVM_LEGACY_END up that KVM may not map huge.
  * @broken: bits of &enum hpcvm_broken.
  * @broken_gpa: the first GPA at which one of them was seen.
@@ -556,10 +564,11 @@ struct hpcvm_slot_report {
  *
  * Errors:
  *
- * - EINVAL: @slot_size is 0 (with @nr_slots not 0) or more than a page.
+ * - EINVAL: %HPCVM_REASON_SLOT_SIZE: @slot_size is 0 (with @nr_slots not 0)
+ *   or more than a page.
  * - ENODEV: on a handle: %HPCVM_REASON_VM_GONE; or the owner's address space
  *   is gone.
- * - EINTR: a fatal signal came while waiting for the VM's lock.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
  */
 struct hpcvm_mem_verify {
 	__u32 size;

@@ -58,6 +58,11 @@ static inline pgoff_t compat_hugetlb_index(struct hstate *h, u64 offset)
 #endif
 }
 
+/* Memslots whose memory is not the owner's mapping at all came later. */
+#ifndef KVM_MEM_GUEST_MEMFD
+#define KVM_MEM_GUEST_MEMFD 0
+#endif
+
 /* Guest address spaces of a VM: the normal one and SMM's. */
 static inline int compat_kvm_nr_as_ids(struct kvm *kvm)
 {
