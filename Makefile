@@ -8,12 +8,18 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 PREFIX ?= /usr/local
+DESTDIR ?=
 O ?= $(CURDIR)/build
 W ?= 1
+DEPMOD ?= depmod
+KERNEL ?= 6.12
+KERNELS ?= 6.1 6.12 7.2
+QEMU ?= $(O)/qemu/bin/qemu-system-hpcvm
 
 # The release as the module loader compares it.
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 tree = $(O)/$(release)/tree
+emulator = $(PREFIX)/bin/qemu-system-hpcvm
 
 .PHONY: all
 all: modules user
@@ -28,3 +34,77 @@ modules:
 	@cp -pru src/hpcvm $(tree)/src
 	+@$(MAKE) --no-print-directory -C $(KDIR) M=$(tree) W=$(W) KCFLAGS=-Werror modules
 	@cp $(tree)/src/hpcvm/hpcvm.ko $(O)/$(release)/
+
+.PHONY: user
+user:
+	+@$(MAKE) --no-print-directory -C src O=$(O)/user PREFIX=$(PREFIX)
+
+.PHONY: qemu
+qemu:
+	@mkdir -p $(O)
+	@ln -sfn "$$(scripts/build-qemu)" $(O)/qemu
+
+# Everything that an emulated node needs, in the node's own root.
+.PHONY: node-build
+node-build:
+	scripts/node/build $(KERNEL)
+
+.PHONY: run
+run:
+	@KERNEL=$(KERNEL) scripts/run
+
+.PHONY: check
+check:
+	@KERNELS="$(KERNELS)" TESTS="$(TESTS)" scripts/check
+
+.PHONY: lint
+lint:
+	@scripts/lint
+
+.PHONY: doc
+doc:
+	@scripts/abi-doc
+
+# Puts on this machine what `make` and `make qemu` have built.
+.PHONY: install
+install:
+	@test -e $(O)/$(release)/hpcvm.ko || { echo "Nothing built for Linux $(release): run make first." >&2; exit 1; }
+	install -D -m 644 $(O)/$(release)/hpcvm.ko $(DESTDIR)/lib/modules/$(release)/updates/hpcvm.ko
+	$(if $(DESTDIR),,$(DEPMOD) $(release))
+	+@$(MAKE) --no-print-directory -C src O=$(O)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
+	install -D -m 644 scripts/install/60-hpcvm.rules $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules
+	install -D -m 644 scripts/install/modules-load.conf $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
+	@if test -e "$(QEMU)"; then install -v -D -m 755 "$(QEMU)" $(DESTDIR)$(emulator); else \
+		echo "Without the machine type: no $(QEMU); make qemu builds it." >&2; fi
+	DESTDIR=$(DESTDIR) scripts/install/libvirt apply $(emulator)
+	$(if $(DESTDIR),,-udevadm control --reload)
+
+.PHONY: uninstall
+uninstall:
+	@for ko in $(DESTDIR)/lib/modules/*/updates/hpcvm.ko; do \
+		test -e $$ko || continue; \
+		rm -v $$ko; rmdir $$(dirname $$ko) 2>/dev/null || true; \
+		$(if $(DESTDIR),:,$(DEPMOD)) $$(basename $$(dirname $$(dirname $$ko))); \
+	done
+	+@$(MAKE) --no-print-directory -C src O=$(O)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
+	rm -f $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
+	rm -f $(DESTDIR)$(emulator)
+	DESTDIR=$(DESTDIR) scripts/install/libvirt undo $(emulator)
+	$(if $(DESTDIR),,-udevadm control --reload)
+
+.PHONY: clean
+clean:
+	rm -rf $(O)
+
+.PHONY: help
+help:
+	@echo 'As root, on a Debian 12 or 13 machine, packages included:'
+	@echo '  make run [KERNEL=6.1|6.12|7.2] [NODE=local]   the main job, with proof'
+	@echo '  make check [KERNELS="..."] [TESTS="..."]      all tests on all kernels'
+	@echo '  make lint                                     style and static checks'
+	@echo 'On a node:'
+	@echo '  make [KDIR=...]        the module for this kernel, the library, the command'
+	@echo '  make qemu              qemu-system-hpcvm, with the machine type'
+	@echo '  make install           put all of it on this machine; make uninstall undoes it'
+	@echo '  make doc               the ABI reference, build/doc/abi.rst'
+	@echo '  make clean             remove build/ (not the cache)'
