@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Nothing is lost: ten times the life of a domain by virsh, then QEMU killed
+# at every stage of its start. HugePages_Free, our sysfs tree and the kernel's
+# warnings are as before.
+
+. "$(dirname "$0")/flow.sh"
+node_up
+small='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d; s|2097152|524288|'
+set_pool 256
+
+tree() { find /sys/class/misc/hpcvm/ | sort; }
+warnings() { dmesg --level=emerg,alert,crit,err,warn; }
+tree >"$work/tree"
+warnings >"$work/warnings"
+
+cycle()
+{
+	domain "c$1" "$small" && virsh start "c$1" && hpcvm proof "c$1" &&
+		virsh dumpxml "c$1" | grep -q pc-q35-hpcvm-1.0 &&
+		virsh destroy "c$1" && virsh undefine "c$1" && within 10 pool_is 256
+}
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	ok "define, start, prove, dumpxml, destroy, undefine: round $i" cycle "$i"
+done
+ok "sysfs is as before" sh -c "find /sys/class/misc/hpcvm/ | sort | diff $work/tree -"
+
+# QEMU without libvirt, killed after so many hundredths of a second.
+killed()
+{
+	qemu-system-hpcvm -machine pc-q35-hpcvm-1.0 -accel kvm -m 512 -nodefaults -display none &
+	local pid=$!
+	sleep "$1"
+	kill -9 "$pid"
+	wait "$pid" 2>/dev/null
+	within 10 pool_is 256 && no_vms
+}
+for s in 0.02 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.5 0.6 0.8 1 1.2 1.5 2 3; do
+	ok "QEMU killed after $s s" killed "$s"
+done
+
+# And under libvirt, which must find it shut off.
+domain k "$small" >/dev/null
+for s in 0.5 1 1.5 2 3; do
+	virsh start k >/dev/null 2>&1 &
+	sleep "$s"
+	pkill -9 -f 'guest=k,' || true
+	wait
+	ok "killed under libvirt after $s s" within 20 sh -c "[ \"\$(virsh domstate k)\" = 'shut off' ]"
+	virsh destroy k >/dev/null 2>&1
+done
+gone k
+ok "every page is back" within 10 pool_is 256
+ok "sysfs is as before" sh -c "find /sys/class/misc/hpcvm/ | sort | diff $work/tree -"
+warnings >"$work/warnings.after"
+is "the kernel has no new warning" "$(cat "$work/warnings.after")" "$(cat "$work/warnings")"
+plan

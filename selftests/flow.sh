@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# What the whole-node flows share: TAP, and a node as an administrator would
+# make it: hpcvm from `make install`, libvirt running. Sourced by the tests of
+# this folder, which run as root on a node of their own (scripts/node/run).
+
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+top=$PWD
+work=$(mktemp -d)
+vms=/sys/class/misc/hpcvm/vms
+pool=/sys/kernel/mm/hugepages/hugepages-2048kB
+pool_1g=/sys/kernel/mm/hugepages/hugepages-1048576kB
+n=0
+trap 'rm -rf "$work"' EXIT
+
+# ok NAME CMD...: passes if CMD succeeds; its output is shown if it does not.
+ok()
+{
+	local name=$1
+	shift
+	n=$((n + 1))
+	if "$@" >"$work/ok" 2>&1 </dev/null; then
+		echo "ok $n - $name"
+	else
+		echo "not ok $n - $name"
+		echo "# status $? of: $*"
+		tail -n 20 "$work/ok" | sed 's/^/# /'
+	fi
+}
+
+# is NAME GOT WANTED
+is() { ok "$1" same "$2" "$3"; }
+same() { [ "$1" = "$2" ] || { echo "got:    $1"; echo "wanted: $2"; return 1; }; }
+
+# fails NAME WORDS CMD...: passes if CMD fails and says WORDS (a fixed string).
+fails() { local name=$1; shift; ok "$name" refused "$@"; }
+refused()
+{
+	local words=$1
+	shift
+	if "$@" >"$work/said" 2>&1; then
+		echo "it did not fail, and said:"
+		cat "$work/said"
+		return 1
+	fi
+	cat "$work/said"
+	grep -qF -- "$words" "$work/said" || { echo "it did not say: $words"; return 1; }
+}
+
+plan() { echo "1..$n"; }
+
+# within SECONDS CMD...: wait for CMD to succeed.
+within()
+{
+	local i
+	for ((i = 0; i < $1 * 5; i++)); do
+		"${@:2}" >/dev/null 2>&1 && return
+		sleep 0.2
+	done
+	echo "not within $1 s: ${*:2}"
+	return 1
+}
+
+free_pages() { cat "$pool/free_hugepages"; }
+pool_is() { [ "$(free_pages)" = "$1" ] && [ "$(cat "$pool/resv_hugepages")" = 0 ]; }
+no_vms() { [ -z "$(ls -A "$vms")" ]; }
+set_pool() { echo "$1" >"$pool/nr_hugepages"; }
+
+# The built emulator, as a node sees the cache.
+built_qemu() { echo "/cache/$(basename "$(readlink build/qemu)")/bin/qemu-system-hpcvm"; }
+
+# install and modprobe, udev included, and a libvirt that runs: once a node.
+node_up()
+{
+	[ -e /run/hpcvm-installed ] ||
+		make install DEPMOD=scripts/node/depmod QEMU="$(built_qemu)" >"$work/install" 2>&1 ||
+		{ cat "$work/install"; echo "Bail out! make install failed"; exit 1; }
+	touch /run/hpcvm-installed
+	modprobe hpcvm && udevadm settle
+	virsh version >/dev/null 2>&1 || scripts/node/libvirt >/dev/null 2>&1
+}
+
+# domain NAME [SED]: the example domain under another name, changed by SED.
+domain()
+{
+	sed -e "s|<name>.*</name>|<name>$1</name>|; s|hpcvm-example-console|$1-console|" ${2:+-e "$2"} \
+		Documentation/examples/hpcvm.xml >"$work/$1.xml"
+	virsh define "$work/$1.xml"
+}
+
+# guest_files JOB: what the example domain boots, with JOB to be run in it.
+guest_files()
+{
+	scripts/node/guest-prepare /lower "$(ls -t /cache/initrd-"$(uname -r)"-* | head -n 1)" "$1"
+}
+
+gone()
+{
+	virsh destroy "$1" >/dev/null 2>&1
+	virsh undefine "$1" >/dev/null 2>&1
+}
