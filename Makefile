@@ -9,16 +9,16 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 PREFIX ?= /usr/local
 DESTDIR ?=
-O ?= $(CURDIR)/build
+BUILD ?= $(CURDIR)/build
 W ?= 1
 DEPMOD ?= depmod
 KERNEL ?= 6.12
 KERNELS ?= 6.1 6.12 7.2
-QEMU ?= $(O)/qemu/bin/qemu-system-hpcvm
+QEMU ?= $(BUILD)/qemu/bin/qemu-system-hpcvm
 
 # The release as the module loader compares it.
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
-tree = $(O)/$(release)/tree
+tree = $(BUILD)/$(release)/tree
 emulator = $(PREFIX)/bin/qemu-system-hpcvm
 
 .PHONY: all
@@ -33,16 +33,16 @@ modules:
 	@cp -pru Kbuild VERSION include $(tree)
 	@cp -pru src/hpcvm $(tree)/src
 	+@$(MAKE) --no-print-directory -C $(KDIR) M=$(tree) W=$(W) KCFLAGS=-Werror modules
-	@cp $(tree)/src/hpcvm/hpcvm.ko $(O)/$(release)/
+	@cp $(tree)/src/hpcvm/hpcvm.ko $(BUILD)/$(release)/
 
 .PHONY: user
 user:
-	+@$(MAKE) --no-print-directory -C src O=$(O)/user PREFIX=$(PREFIX)
+	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX)
 
 .PHONY: qemu
 qemu:
-	@mkdir -p $(O)
-	@ln -sfn "$$(scripts/build-qemu)" $(O)/qemu
+	@mkdir -p $(BUILD)
+	@ln -sfn "$$(scripts/build-qemu)" $(BUILD)/qemu
 
 # Everything that an emulated node needs, in the node's own root.
 .PHONY: node-build
@@ -68,10 +68,10 @@ doc:
 # Puts on this machine what `make` and `make qemu` have built.
 .PHONY: install
 install:
-	@test -e $(O)/$(release)/hpcvm.ko || { echo "Nothing built for Linux $(release): run make first." >&2; exit 1; }
-	install -D -m 644 $(O)/$(release)/hpcvm.ko $(DESTDIR)/lib/modules/$(release)/updates/hpcvm.ko
+	@test -e $(BUILD)/$(release)/hpcvm.ko || { echo "Nothing built for Linux $(release): run make first." >&2; exit 1; }
+	install -D -m 644 $(BUILD)/$(release)/hpcvm.ko $(DESTDIR)/lib/modules/$(release)/updates/hpcvm.ko
 	$(if $(DESTDIR),,$(DEPMOD) $(release))
-	+@$(MAKE) --no-print-directory -C src O=$(O)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
+	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
 	install -D -m 644 scripts/install/60-hpcvm.rules $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules
 	install -D -m 644 scripts/install/modules-load.conf $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
 	@if test -e "$(QEMU)"; then install -v -D -m 755 "$(QEMU)" $(DESTDIR)$(emulator); else \
@@ -86,7 +86,7 @@ uninstall:
 		rm -v $$ko; rmdir $$(dirname $$ko) 2>/dev/null || true; \
 		$(if $(DESTDIR),:,$(DEPMOD)) $$(basename $$(dirname $$(dirname $$ko))); \
 	done
-	+@$(MAKE) --no-print-directory -C src O=$(O)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
+	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
 	rm -f $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
 	rm -f $(DESTDIR)$(emulator)
 	DESTDIR=$(DESTDIR) scripts/install/libvirt undo $(emulator)
@@ -94,7 +94,7 @@ uninstall:
 
 .PHONY: clean
 clean:
-	rm -rf $(O)
+	rm -rf $(BUILD)
 
 .PHONY: help
 help:

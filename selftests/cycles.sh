@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Nothing is lost: ten times the life of a domain by virsh, then QEMU killed
-# at every stage of its start. HugePages_Free, our sysfs tree and the kernel's
-# warnings are as before.
+# Nothing is lost: the life of a domain by virsh, ROUNDS times in a row, then
+# QEMU killed at every stage of its start. HugePages_Free, our sysfs tree and
+# the kernel's warnings are as before. Ten rounds on one kernel, three on the
+# others, for time's sake; ROUNDS=10 make check TESTS=cycles does ten on all.
 
 . "$(dirname "$0")/flow.sh"
 node_up
@@ -9,7 +10,8 @@ small='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d; s
 set_pool 256
 
 tree() { find /sys/class/misc/hpcvm/ | sort; }
-warnings() { dmesg --level=emerg,alert,crit,err,warn; }
+# A slow emulator makes the kernel complain of its clock.
+warnings() { dmesg --level=emerg,alert,crit,err,warn | grep -v 'interrupt took\|clocksource'; }
 tree >"$work/tree"
 warnings >"$work/warnings"
 
@@ -19,7 +21,8 @@ cycle()
 		virsh dumpxml "c$1" | grep -q pc-q35-hpcvm-1.0 &&
 		virsh destroy "c$1" && virsh undefine "c$1" && within 10 pool_is 256
 }
-for i in 1 2 3 4 5 6 7 8 9 10; do
+case $(uname -r) in 6.12.*) rounds=10 ;; *) rounds=3 ;; esac
+for i in $(seq "${ROUNDS:-$rounds}"); do
 	ok "define, start, prove, dumpxml, destroy, undefine: round $i" cycle "$i"
 done
 ok "sysfs is as before" sh -c "find /sys/class/misc/hpcvm/ | sort | diff $work/tree -"
@@ -34,16 +37,17 @@ killed()
 	wait "$pid" 2>/dev/null
 	within 10 pool_is 256 && no_vms
 }
-for s in 0.02 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.5 0.6 0.8 1 1.2 1.5 2 3; do
+for s in 0.02 0.1 0.2 0.3 0.4 0.5 0.7 0.9 1.2 1.5 2 3; do
 	ok "QEMU killed after $s s" killed "$s"
 done
 
 # And under libvirt, which must find it shut off.
 domain k "$small" >/dev/null
-for s in 0.5 1 1.5 2 3; do
+for s in 0 0.5 1.5 3; do
 	virsh start k >/dev/null 2>&1 &
+	within 60 pgrep -f 'guest=k,'
 	sleep "$s"
-	pkill -9 -f 'guest=k,' || true
+	pkill -9 -f 'guest=k,'
 	wait
 	ok "killed under libvirt after $s s" within 20 sh -c "[ \"\$(virsh domstate k)\" = 'shut off' ]"
 	virsh destroy k >/dev/null 2>&1

@@ -17,14 +17,15 @@ trap 'rm -rf "$work"' EXIT
 # ok NAME CMD...: passes if CMD succeeds; its output is shown if it does not.
 ok()
 {
-	local name=$1
+	local name=$1 status=0
 	shift
 	n=$((n + 1))
-	if "$@" >"$work/ok" 2>&1 </dev/null; then
+	"$@" >"$work/ok" 2>&1 </dev/null || status=$?
+	if [ "$status" -eq 0 ]; then
 		echo "ok $n - $name"
 	else
 		echo "not ok $n - $name"
-		echo "# status $? of: $*"
+		echo "# status $status of: $*"
 		tail -n 20 "$work/ok" | sed 's/^/# /'
 	fi
 }

@@ -50,10 +50,6 @@ gone r
 modprobe hpcvm
 udevadm settle
 
-# Without KVM, on the emulator's own command line.
-fails "no KVM" "needs KVM" timeout 60 qemu-system-hpcvm -M pc-q35-hpcvm-1.0 -accel qtest:tcg \
-	-m 512 -nographic -nodefaults || true
-
 # Two domains race for the last pages: one runs, the other is told.
 set_pool 400
 domain r1 "$small" >/dev/null

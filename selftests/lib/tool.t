@@ -131,8 +131,7 @@ for c in info list proof; do
 	ok "$c --frob is named" complains "--frob"
 	hpcvm $c a b
 	ok "$c with too much: status 2" exits 2
-	[ ! -e "${MAN:-$(dirname "$0")/../../Documentation/man}/hpcvm-$c.1" ]
-	ok "$c has a man page" [ "$?" -eq 1 ]
+	ok "$c has a man page" [ -e "${MAN:-$(dirname "$0")/../../Documentation/man}/hpcvm-$c.1" ]
 done
 hpcvm proof
 ok "proof of nothing: status 2" exits 2

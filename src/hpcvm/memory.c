@@ -40,7 +40,7 @@ struct pool {
 	u64 page_size;
 	const char *option;
 	struct vfsmount *mnt;	/* NULL: this node has no such pages */
-	struct mutex bound[NODE_LOCKS];
+	struct mutex bound[NODE_LOCKS];	/* turns of callers bound to a node */
 };
 
 static struct pool pools[] = {
@@ -380,7 +380,7 @@ static void seal(struct file *file)
 static int populate_bound(struct hpcvm_call *call, struct pool *pool, struct file *file)
 {
 	struct hpcvm_mem_create *cmd = call->cmd;
-	struct mutex *turn;
+	struct mutex *turn;	/* of this node's callers */
 	int err;
 
 	if (cmd->node == HPCVM_NODE_ANY)

@@ -143,8 +143,12 @@ static u64 kvm_pages(struct hpcvm_vm *vm, int size)
 /* 0 once the process has gone, though a child may hold the VM fd still. */
 static pid_t owner_pid(struct hpcvm_vm *vm)
 {
-	guard(rcu)();
-	return pid_task(vm->pid, PIDTYPE_TGID) ? pid_vnr(vm->pid) : 0;
+	bool there;
+
+	rcu_read_lock();
+	there = pid_task(vm->pid, PIDTYPE_TGID);
+	rcu_read_unlock();
+	return there ? pid_vnr(vm->pid) : 0;
 }
 
 VM_ATTR(uuid, "%pUb", &vm->uuid);

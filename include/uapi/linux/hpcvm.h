@@ -257,6 +257,7 @@ struct hpcvm_query {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_QUERY _IO(HPCVM_TYPE, HPCVM_CMD_QUERY)
 
 /**
@@ -298,6 +299,7 @@ struct hpcvm_vm_create {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_VM_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_VM_CREATE)
 
 /**
@@ -332,6 +334,7 @@ struct hpcvm_vm_open {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_VM_OPEN _IO(HPCVM_TYPE, HPCVM_CMD_VM_OPEN)
 
 /**
@@ -379,6 +382,7 @@ struct hpcvm_mem_create {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_MEM_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_MEM_CREATE)
 
 /**
@@ -432,6 +436,7 @@ struct hpcvm_mem_slot {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_MEM_SLOT _IO(HPCVM_TYPE, HPCVM_CMD_MEM_SLOT)
 
 /**
@@ -460,6 +465,7 @@ struct hpcvm_mem_unslot {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_MEM_UNSLOT _IO(HPCVM_TYPE, HPCVM_CMD_MEM_UNSLOT)
 
 /**
@@ -591,6 +597,7 @@ struct hpcvm_mem_verify {
 	__u32 pad;
 	__u64 detail;
 };
+
 #define HPCVM_MEM_VERIFY _IO(HPCVM_TYPE, HPCVM_CMD_MEM_VERIFY)
 
 #endif /* _UAPI_LINUX_HPCVM_H */
