@@ -456,6 +456,8 @@ TEST_F(slot, small_pages_show)
 
 	small = (char *)(((uintptr_t)small + SZ_2M) & ~(SZ_2M - 1));
 	ASSERT_EQ(0, madvise(small, RAM, MADV_NOHUGEPAGE));
+	/* It takes KVM's mappings of anonymous memory away, to see who wants them. */
+	put_text("/proc/sys/kernel/numa_balancing", "0");
 	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0));
 	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
 	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, 0, NULL, 0));
@@ -472,7 +474,7 @@ TEST_F(slot, small_pages_show)
 	verify = verify_with(NULL, 0);
 	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
 	EXPECT_TRUE(verify.broken & HPCVM_BROKEN_4K);
-	EXPECT_LE(7 * SZ_2M / SZ_4K, verify.kvm_pages_4k_ram);
+	EXPECT_LE(verify.kvm_pages_4k - verify.kvm_legacy_frames, verify.kvm_pages_4k_ram);
 	EXPECT_EQ(verify.kvm_pages_4k, verify.kvm_pages_4k_ram + verify.kvm_pages_4k_legacy);
 }
 
