@@ -43,6 +43,8 @@ ok "everything is as before" diff "$work/before" "$work/after"
 fails "modprobe finds it no more" "not found" known
 ok "make uninstall again" make uninstall
 
+is "dkms.conf and VERSION agree" "$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)" "$(cat VERSION)"
+
 # An administrator's own device list keeps its words and gains one.
 sed -i 's|^#cgroup_device_acl = \[|cgroup_device_acl = [ "/dev/mine",|; /^cgroup_device_acl/,/^#\]/s/^#//' \
 	/etc/libvirt/qemu.conf
