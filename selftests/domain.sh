@@ -20,6 +20,14 @@ traced() { grep -c kvm_mmu_set_spte "$tracing/instances/$1/trace"; }
 proof() { hpcvm proof --json "$1" >"$work/proof.json"; }
 json() { python3 -c "import json; print(json.load(open('$work/proof.json'))$1)"; }
 
+# comes_up DOMAIN FILE: its guest leaves FILE. On a very busy host a virtual CPU
+# of the emulation now and then loses its timer for good; then once more.
+comes_up()
+{
+	within 200 test -e "$2" && return
+	virsh destroy "$1" && within 10 no_vms && virsh start "$1" && within 240 test -e "$2"
+}
+
 # The guest writes 700 MiB of its memory, says so, and stays.
 cat >"$work/job" <<'EOF'
 dd if=/dev/zero of=/dev/shm/fill bs=1M count=700
@@ -37,7 +45,7 @@ trace huge "level == 2"
 ok "virsh define" domain d1
 ok "virsh start" virsh start d1
 is "all 1024 pages are the guest's" "$(free_pages)" 0
-ok "the guest boots and fills its memory" within 240 test -e "$share/filled"
+ok "the guest boots and fills its memory" comes_up d1 "$share/filled"
 is "the guest runs this node's stock kernel" "$(cat "$share/booted")" "$(uname -r)"
 
 is "oracle: no 4K mapping of RAM from 2 MiB up" "$(traced ram)" 0
@@ -99,7 +107,7 @@ if [ "$(cat "$pool_1g/free_hugepages")" = 3 ]; then
 	rm -f "$share/booted"
 	ok "a guest of 3 GiB starts" virsh start d2
 	is "it took the 1 GiB pages" "$(cat "$pool_1g/free_hugepages")" 0
-	ok "it boots" within 240 test -e "$share/booted"
+	ok "it boots" comes_up d2 "$share/booted"
 	ok "hpcvm proof" proof d2
 	is "  memory.page_size" "$(json "['memory']['page_size']")" $((1 << 30))
 	ok "  memory.kvm_pages_1g" test "$(json "['memory']['kvm_pages_1g']")" -ge 1
