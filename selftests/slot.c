@@ -656,7 +656,7 @@ static void live(int dev)
 	pause();
 }
 
-TEST_F(slot, killed_200_times)
+TEST_F_TIMEOUT(slot, killed_200_times, 120)
 {
 	int i;
 
