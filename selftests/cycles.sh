@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Nothing is lost: the life of a domain by virsh, ROUNDS times in a row, then
-# QEMU killed at every stage of its start. HugePages_Free, our sysfs tree and
+# QEMU killed at many moments of its start. HugePages_Free, our sysfs tree and
 # the kernel's warnings are as before. Ten rounds on one kernel, three on the
 # others, for time's sake; ROUNDS=10 make check TESTS=cycles does ten on all.
 
