@@ -24,20 +24,33 @@ key()
 	done | sha256sum | cut -c1-16
 }
 
+# turn NAME WHAT: wait for this script's turn at the cached product NAME, and
+# keep it until the script ends.
+turn()
+{
+	local fd begin=$SECONDS
+	exec {fd}>"$cache/$1.lock"
+	! flock -n "$fd" || return 0
+	say "$2: another build is at it, waiting"
+	until flock -w 15 "$fd"; do
+		say "  ... waiting for $2, $((SECONDS - begin)) s"
+	done
+}
+
 # quietly LOG CMD...: run CMD with its output in LOG, say that it is still at
 # work every 15 seconds, and show the end of LOG if it fails.
 quietly()
 {
-	local log=$1 pid rc=0 t=0
+	local log=$1 pid rc=0 begin=$SECONDS said=$SECONDS
 	shift
 	mkdir -p "$(dirname "$log")"
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 1
-		t=$((t + 1))
-		[ $((t % 15)) -ne 0 ] ||
-			say "  ... ${t} s: $(tail -n 1 "$log" | tr -d '\r' | cut -c1-70)"
+		[ $((SECONDS - said)) -ge 15 ] || continue
+		said=$SECONDS
+		say "  ... $((said - begin)) s: $(tail -n 1 "$log" | tr -d '\r' | cut -c1-70)"
 	done
 	wait "$pid" || rc=$?
 	if [ "$rc" -ne 0 ]; then
