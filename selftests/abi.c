@@ -25,6 +25,7 @@ static const struct ioctl_def {
 	DEF(HPCVM_MEM_CREATE, hpcvm_mem_create, detail, { true, false, false }),
 	DEF(HPCVM_MEM_SLOT, hpcvm_mem_slot, detail, { false, true, false }),
 	DEF(HPCVM_MEM_UNSLOT, hpcvm_mem_unslot, detail, { false, true, false }),
+	DEF(HPCVM_MEM_ADOPT, hpcvm_mem_adopt, detail, { false, true, false }),
 	DEF(HPCVM_MEM_VERIFY, hpcvm_mem_verify, detail, { false, true, true }),
 };
 
@@ -148,6 +149,7 @@ TEST_F(abi, unknown_flags)
 TEST_F(abi, pad)
 {
 	struct hpcvm_vm_open open = { .size = sizeof(open), .pad0 = 1 };
+	struct hpcvm_mem_adopt adopt = { .size = sizeof(adopt), .pad0 = 1 };
 	const struct ioctl_def *def;
 	int kind;
 
@@ -162,6 +164,8 @@ TEST_F(abi, pad)
 	}
 	EXPECT_REFUSED(self->fd[DEVICE], HPCVM_VM_OPEN, &open, EINVAL, HPCVM_REASON_PAD,
 		       offsetof(struct hpcvm_vm_open, pad0));
+	EXPECT_REFUSED(self->fd[VM], HPCVM_MEM_ADOPT, &adopt, EINVAL, HPCVM_REASON_PAD,
+		       offsetof(struct hpcvm_mem_adopt, pad0));
 }
 
 TEST_F(abi, unreadable)

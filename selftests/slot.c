@@ -45,65 +45,6 @@ FIXTURE_TEARDOWN(slot)
 	pool_set(SZ_2M, HPCVM_NODE_ANY, 0);
 }
 
-static struct hpcvm_mem_verify verify_with(struct hpcvm_slot_report *reports, uint32_t room)
-{
-	return (struct hpcvm_mem_verify){ .size = sizeof(struct hpcvm_mem_verify),
-		.nr_slots = room, .slot_size = sizeof(*reports), .slots = (uintptr_t)reports };
-}
-
-/* What is broken now, or all bits if the call itself failed. */
-static uint64_t broken(int vm)
-{
-	struct hpcvm_mem_verify verify = verify_with(NULL, 0);
-
-	return call(vm, HPCVM_MEM_VERIFY, &verify) ? ~0ULL : verify.broken;
-}
-
-/*
- * A guest in flat 32-bit mode that writes one word at each step of [from, to)
- * and halts.
- */
-static int run_guest_step(int kvm, char *ram, uint32_t from, uint32_t to, uint32_t step)
-{
-	unsigned char code[] = {
-		0xbf, 0, 0, 0, 0,			/*    mov  $from, %edi */
-		0x89, 0x07,				/* 1: mov  %eax, (%edi) */
-		0x81, 0xc7, 0, 0, 0, 0,			/*    add  $step, %edi */
-		0x81, 0xff, 0, 0, 0, 0,			/*    cmp  $to, %edi */
-		0x72, 0xf0,				/*    jb   1b */
-		0xf4,					/*    hlt */
-	};
-	struct kvm_segment flat = { .limit = ~0u, .present = 1, .s = 1, .db = 1, .g = 1 };
-	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2 };
-	static int vcpu = -1;
-	static struct kvm_run *run;
-	struct kvm_sregs sregs;
-
-	memcpy(code + 1, &from, 4);
-	memcpy(code + 9, &step, 4);
-	memcpy(code + 15, &to, 4);
-	memcpy(ram + 0x1000, code, sizeof(code));
-	if (vcpu < 0) {
-		vcpu = ioctl(kvm, KVM_CREATE_VCPU, 0);
-		run = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
-	}
-	if (ioctl(vcpu, KVM_GET_SREGS, &sregs))
-		return -1;
-	sregs.ds = sregs.es = sregs.ss = sregs.cs = flat;
-	sregs.ds.type = sregs.es.type = sregs.ss.type = 3;
-	sregs.cs.type = 11;
-	sregs.cr0 |= 1;
-	if (ioctl(vcpu, KVM_SET_SREGS, &sregs) || ioctl(vcpu, KVM_SET_REGS, &regs) ||
-	    ioctl(vcpu, KVM_RUN, 0))
-		return -1;
-	return run->exit_reason;
-}
-
-static int run_guest(int kvm, char *ram, uint32_t from, uint32_t to)
-{
-	return run_guest_step(kvm, ram, from, to, SZ_2M);
-}
-
 TEST_F(slot, numbers)
 {
 	const uint64_t limit = 1ULL << 52;

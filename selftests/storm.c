@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything at once, for a few seconds: many threads verify, slot, unslot,
- * punch holes, change KVM's memslots and mappings, read sysfs and open
+ * Everything at once, for a few seconds: many threads verify, slot, adopt,
+ * unslot, punch holes, change KVM's memslots and mappings, read sysfs and open
  * handles, while VMs come and go under them. Each call may fail, with an
  * errno that its documentation names; the node may not.
  */
@@ -61,7 +61,11 @@ static void *slotter(void *arg)
 		struct hpcvm_mem_slot slot = mem_slot(storm.mem, 0, 0, RAM);
 		struct hpcvm_mem_unslot unslot = { .size = sizeof(unslot) };
 
+		struct hpcvm_mem_adopt adopt = mem_adopt(storm.ram, 0, RAM, HPCVM_NODE_ANY);
+
 		expect(call(storm.vm, HPCVM_MEM_SLOT, &slot), EINVAL, EEXIST, 0);
+		expect(call(storm.vm, HPCVM_MEM_UNSLOT, &unslot), ENOENT, 0, 0);
+		expect(call(storm.vm, HPCVM_MEM_ADOPT, &adopt), EINVAL, EEXIST, 0);
 		expect(call(storm.vm, HPCVM_MEM_UNSLOT, &unslot), ENOENT, 0, 0);
 	}
 	return arg;

@@ -131,6 +131,9 @@ static void memory(void)
 	ok(hpcvm_mem_slot(9, 10, 1, 2, 3, 4, &e) == 0 && GOT(mem_slot)->mem_fd == 10 &&
 	   GOT(mem_slot)->node == 1 && GOT(mem_slot)->gpa == 2 && GOT(mem_slot)->offset == 3 &&
 	   GOT(mem_slot)->length == 4, "mem_slot");
+	ok(hpcvm_mem_adopt(9, 1, 2, (void *)3, 4, &e) == 0 && GOT(mem_adopt)->node == 1 &&
+	   GOT(mem_adopt)->gpa == 2 && GOT(mem_adopt)->hva == 3 && GOT(mem_adopt)->length == 4,
+	   "mem_adopt");
 	ok(hpcvm_mem_unslot(9, 2, NULL) == 0 && GOT(mem_unslot)->gpa == 2, "mem_unslot");
 	ok(!hpcvm_mem_verify(9, &v, slots, 3, &e) && v.ram_bytes == 6 &&
 	   GOT(mem_verify)->nr_slots == 3 && GOT(mem_verify)->slot_size == sizeof(slots[0]) &&
@@ -159,6 +162,8 @@ static void failures(void)
 	ok(e.page_size == 2 * MIB && e.pages == 2 && e.node == HPCVM_NODE_ANY,
 	   "and says what was asked for");
 	FAILS(hpcvm_mem_slot(7, 8, 3, 0, 0, 0, &e), HPCVM_CMD_MEM_SLOT);
+	ok(e.node == 3, "and on which node");
+	FAILS(hpcvm_mem_adopt(7, 3, 0, NULL, 0, &e), HPCVM_CMD_MEM_ADOPT);
 	ok(e.node == 3, "and on which node");
 	FAILS(hpcvm_mem_unslot(7, 0, &e), HPCVM_CMD_MEM_UNSLOT);
 	FAILS(hpcvm_mem_verify(7, &v, NULL, 0, &e), HPCVM_CMD_MEM_VERIFY);

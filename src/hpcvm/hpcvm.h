@@ -3,7 +3,7 @@
  * What the objects of hpcvm.ko know of each other: functions, never fields.
  *
  *	main -> node, vm, memory           the device and its ioctls
- *	vm   -> slot, verify -> memory, kvm, pagetable
+ *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *
  * Locks, outermost first:
  *
@@ -87,7 +87,40 @@ int hpcvm_vm_lock_own(struct hpcvm_call *call);
 void hpcvm_vm_unlock(struct hpcvm_vm *vm);
 bool hpcvm_vm_ended(const struct hpcvm_vm *vm);
 
-/* slot.c: which range of which file is which range of guest RAM */
+/* look.c: does a piece of guest RAM keep its promise? */
+
+/**
+ * struct hpcvm_ram - a piece of guest RAM, and where its pages are
+ * @gpa: where the guest sees it.
+ * @length: bytes.
+ * @page_size: of its hugepages.
+ * @node: the NUMA node promised, or HPCVM_NODE_ANY.
+ * @file: a file of ours; NULL: it is adopted.
+ * @offset: where it begins in @file; 0 if it is adopted.
+ * @hva: adopted: where it begins in the owner's address space; else 0.
+ */
+struct hpcvm_ram {
+	u64 gpa;
+	u64 length;
+	u64 page_size;
+	s32 node;
+	struct file *file;
+	u64 offset;
+	u64 hva;
+};
+
+static inline u64 hpcvm_ram_end(const struct hpcvm_ram *ram)
+{
+	return ram->gpa + ram->length;
+}
+
+u64 hpcvm_ram_huge_from(const struct hpcvm_ram *ram);
+u64 hpcvm_ram_mapped_by(unsigned long hva);
+int hpcvm_ram_check(struct hpcvm_call *call, const struct hpcvm_ram *ram);
+int hpcvm_ram_look(const struct hpcvm_vm *vm, const struct hpcvm_ram *ram,
+		   struct mm_struct *mm, struct hpcvm_slot_report *report);
+
+/* slot.c: which memory is which range of guest RAM */
 #define HPCVM_SLOTS_MAX 64
 
 /* The slots of one VM, in order of GPA. All of it is under vm->lock. */
@@ -100,6 +133,7 @@ struct hpcvm_slots {
 int hpcvm_slots_init(struct hpcvm_slots *slots, struct kobject *vm);
 void hpcvm_slots_drop(struct hpcvm_slots *slots);
 int hpcvm_mem_slot(struct hpcvm_call *call);
+int hpcvm_mem_adopt(struct hpcvm_call *call);
 int hpcvm_mem_unslot(struct hpcvm_call *call);
 int hpcvm_slots_look(struct hpcvm_vm *vm, struct mm_struct *mm,
 		     struct hpcvm_slot_report *reports);
@@ -161,7 +195,17 @@ void hpcvm_kvm_each_slot_all(struct kvm *kvm, void (*fn)(const struct kvm_memory
 bool hpcvm_kvm_small(const struct kvm_memory_slot *ms, u64 gpa);
 
 /* pagetable.c: what the host page tables map */
-void hpcvm_pagetable_count(struct mm_struct *mm, unsigned long start, unsigned long end,
-			   u64 *mapped_2m, u64 *mapped_1g);
+
+/**
+ * struct hpcvm_entry - a present entry of the host page tables
+ * @node: the NUMA node of its page.
+ * @own: what is written goes to this page, not to a copy of it.
+ */
+struct hpcvm_entry {
+	int node;
+	bool own;
+};
+
+u64 hpcvm_pagetable_look(struct mm_struct *mm, unsigned long addr, struct hpcvm_entry *entry);
 
 #endif

@@ -43,6 +43,7 @@ union cmd {
 	struct hpcvm_mem_create mem_create;
 	struct hpcvm_mem_slot mem_slot;
 	struct hpcvm_mem_unslot mem_unslot;
+	struct hpcvm_mem_adopt mem_adopt;
 	struct hpcvm_mem_verify mem_verify;
 };
 
@@ -70,6 +71,7 @@ static const struct op ops[] = {
 	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, hpcvm_mem_create),
 	OP(MEM_SLOT, hpcvm_mem_slot, detail, ON_VM, hpcvm_mem_slot),
 	OP(MEM_UNSLOT, hpcvm_mem_unslot, detail, ON_VM, hpcvm_mem_unslot),
+	OP(MEM_ADOPT, hpcvm_mem_adopt, detail, ON_VM, hpcvm_mem_adopt),
 	OP(MEM_VERIFY, hpcvm_mem_verify, detail, ON_VM | ON_HANDLE, hpcvm_mem_verify),
 };
 

@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Slots: which range of which file is which range of guest RAM.
+ * Slots: which memory is which range of guest RAM.
  *
  * A slot is a promise made once and looked at again whenever somebody asks.
- * Both are the same look: at the file (is every page there, on its node?),
- * then, memslot by memslot, at what KVM would map (does it cover the RAM, is
- * it this range of this file in the owner's address space, shared, writable,
- * aligned, in whole hugepages?). HPCVM_MEM_SLOT refuses with the first
- * offence; HPCVM_MEM_VERIFY reports all.
- *
- * RAM below HPCVM_LEGACY_END is the firmware's to remap and is not looked at.
+ * Both are the same look (look.c). The memory is a range of a file from
+ * HPCVM_MEM_CREATE, which the slot keeps open, or a range of the owner's
+ * address space that somebody else has filled with hugepages: that is adopted
+ * as it stands, nothing of it is kept, and what happens to it later shows.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
 #include <linux/kobject.h>
-#include <linux/kvm_host.h>
 #include <linux/list.h>
-#include <linux/mm.h>
-#include <linux/sched/signal.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
@@ -30,213 +25,8 @@
 struct slot {
 	struct kobject kobj;
 	struct list_head entry;
-	struct file *file;
-	u64 page_size;
-	u64 gpa;
-	u64 offset;
-	u64 length;
-	s32 node;
+	struct hpcvm_ram ram;
 };
-
-/* A look at one slot in progress. */
-struct look {
-	const struct hpcvm_vm *vm;
-	const struct slot *slot;
-	struct mm_struct *mm;
-	struct hpcvm_slot_report *report;
-	u64 covered;		/* KVM's memslots cover the slot up to here */
-	u32 reason;		/* of the first offence */
-	u64 detail;
-};
-
-static u64 slot_end(const struct slot *slot)
-{
-	return slot->gpa + slot->length;
-}
-
-static u64 slot_ram(const struct slot *slot)
-{
-	return clamp(HPCVM_LEGACY_END, slot->gpa, slot_end(slot));
-}
-
-static u64 to_offset(const struct slot *slot, u64 gpa)
-{
-	return gpa - slot->gpa + slot->offset;
-}
-
-static void offence(struct look *look, u64 broken, u32 reason, u64 gpa, u64 detail)
-{
-	if (!look->report->broken || gpa < look->report->broken_gpa)
-		look->report->broken_gpa = gpa;
-	look->report->broken |= broken;
-	if (!look->reason && reason) {
-		look->reason = reason;
-		look->detail = detail;
-	}
-}
-
-static void look_at_file(struct look *look)
-{
-	const struct slot *slot = look->slot;
-	struct hpcvm_file_look file;
-
-	hpcvm_memory_look(slot->file, slot->offset, slot->length, slot->node, &file);
-	look->report->nodes = file.nodes;
-	look->report->pages_present = file.present;
-	look->report->pages_off_node = file.off_node;
-	if (file.absent_at != U64_MAX)
-		offence(look, HPCVM_BROKEN_ABSENT, HPCVM_REASON_PAGES_ABSENT,
-			file.absent_at - slot->offset + slot->gpa,
-			slot->length / slot->page_size - file.present);
-	if (file.off_node)
-		offence(look, HPCVM_BROKEN_NODE, HPCVM_REASON_PAGES_NODE,
-			file.off_node_at - slot->offset + slot->gpa, file.off_node);
-}
-
-/* One VMA of the owner, where KVM expects the slot's file. 0: it is so. */
-static u32 check_vma(const struct slot *slot, const struct vm_area_struct *vma,
-		     unsigned long hva, u64 gpa)
-{
-	u64 offset;
-
-	if (!vma || !vma->vm_file || file_inode(vma->vm_file) != file_inode(slot->file))
-		return HPCVM_REASON_KVM_OTHER_MEMORY;
-	offset = hva - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
-	if (offset != to_offset(slot, gpa))
-		return HPCVM_REASON_KVM_OTHER_MEMORY;
-	if (!(vma->vm_flags & VM_MAYSHARE))
-		return HPCVM_REASON_KVM_PRIVATE;
-	return vma->vm_flags & VM_WRITE ? 0 : HPCVM_REASON_KVM_READONLY;
-}
-
-/* Entries that begin in the range: so no entry is counted in two ranges. */
-static void count_mapped(struct look *look, unsigned long hva, unsigned long end)
-{
-	struct address_space *mapping = look->slot->file->f_mapping;
-	u64 page_size = look->slot->page_size;
-
-	i_mmap_lock_read(mapping);
-	hpcvm_pagetable_count(look->mm, round_up(hva, page_size), round_up(end, page_size),
-			      &look->report->mapped_2m, &look->report->mapped_1g);
-	i_mmap_unlock_read(mapping);
-}
-
-/*
- * A hostile owner can hold its mmap_lock for as long as it likes. Whoever
- * closes the VM fd waits for the VM's lock, so do not hold on to that then.
- */
-static int lock_mm(struct look *look)
-{
-	while (!mmap_read_trylock(look->mm)) {
-		if (fatal_signal_pending(current) || hpcvm_vm_ended(look->vm))
-			return -EINTR;
-		schedule_timeout_killable(1);
-	}
-	return 0;
-}
-
-/* Where the mapping that begins at or covers @addr ends, or the hole at @addr. */
-static unsigned long next_vma(struct mm_struct *mm, const struct vm_area_struct *vma,
-			      unsigned long addr, unsigned long end)
-{
-	if (!vma)
-		vma = find_vma(mm, addr);
-	if (!vma)
-		return end;
-	return min(vma->vm_start > addr ? vma->vm_start : vma->vm_end, end);
-}
-
-/* The owner's mappings behind a piece of a memslot. */
-static int look_at_mappings(struct look *look, unsigned long hva, u64 gpa, u64 length)
-{
-	unsigned long addr, next, end = hva + length;
-	struct vm_area_struct *vma;
-	u32 reason;
-
-	if (lock_mm(look))
-		return -EINTR;
-	for (addr = hva; addr < end; addr = next) {
-		vma = vma_lookup(look->mm, addr);
-		next = next_vma(look->mm, vma, addr, end);
-		reason = check_vma(look->slot, vma, addr, gpa + (addr - hva));
-		if (reason) {
-			offence(look, HPCVM_BROKEN_OTHER_MEMORY, reason,
-				gpa + (addr - hva), gpa + (addr - hva));
-		} else {
-			look->report->kvm_bytes += next - addr;
-			count_mapped(look, addr, next);
-		}
-	}
-	mmap_read_unlock(look->mm);
-	return 0;
-}
-
-/* Which blocks must KVM map by 4K, by its own account? */
-static void look_at_blocks(struct look *look, const struct kvm_memory_slot *ms, u64 gpa, u64 end)
-{
-	u64 next;
-
-	for (; gpa < end; gpa = next) {
-		next = min(ALIGN(gpa + 1, SZ_2M), end);
-		cond_resched();
-		if (!hpcvm_kvm_small(ms, gpa))
-			continue;
-		look->report->kvm_small += next - gpa;
-		offence(look, HPCVM_BROKEN_SMALL, HPCVM_REASON_KVM_MISALIGNED, gpa, gpa);
-	}
-}
-
-/* One memslot of KVM that has RAM of the slot; they come in order of GPA. */
-static int look_at_memslot(const struct kvm_memory_slot *ms, void *arg)
-{
-	struct look *look = arg;
-	u64 base = gfn_to_gpa(ms->base_gfn);
-	u64 start = max(base, look->covered);
-	u64 end = min(base + ((u64)ms->npages << PAGE_SHIFT), slot_end(look->slot));
-	unsigned long hva = ms->userspace_addr + (start - base);
-
-	if (start >= end)
-		return 0;
-	if (start > look->covered)
-		offence(look, HPCVM_BROKEN_UNCOVERED, HPCVM_REASON_KVM_UNCOVERED,
-			look->covered, look->covered);
-	look->covered = end;
-	if (ms->flags & KVM_MEM_GUEST_MEMFD)
-		offence(look, HPCVM_BROKEN_OTHER_MEMORY, HPCVM_REASON_KVM_OTHER_MEMORY,
-			start, start);
-	if (ms->flags & KVM_MEM_READONLY)
-		offence(look, HPCVM_BROKEN_OTHER_MEMORY, HPCVM_REASON_KVM_READONLY, start, start);
-	if ((start ^ hva) & (look->slot->page_size - 1))
-		offence(look, HPCVM_BROKEN_SMALL, HPCVM_REASON_KVM_MISALIGNED, start, start);
-	if (ms->flags & KVM_MEM_LOG_DIRTY_PAGES)
-		offence(look, HPCVM_BROKEN_DIRTY_LOG, HPCVM_REASON_NONE, start, 0);
-	look_at_blocks(look, ms, start, end);
-	return look_at_mappings(look, hva, start, end - start);
-}
-
-/* The whole look. -EINTR, or 0 and what was seen in look and its report. */
-static int look_at_slot(struct look *look, struct kvm *kvm)
-{
-	const struct slot *slot = look->slot;
-	int err;
-
-	*look->report = (struct hpcvm_slot_report){
-		.gpa = slot->gpa,
-		.length = slot->length,
-		.offset = slot->offset,
-		.page_size = slot->page_size,
-		.node = slot->node,
-	};
-	look_at_file(look);
-	look->covered = slot_ram(slot);
-	if (look->covered == slot_end(slot))
-		return 0;
-	err = hpcvm_kvm_each_slot(kvm, look->covered, slot_end(slot), look_at_memslot, look);
-	if (!err && look->covered < slot_end(slot))
-		offence(look, HPCVM_BROKEN_UNCOVERED, HPCVM_REASON_KVM_UNCOVERED,
-			look->covered, look->covered);
-	return err;
-}
 
 /* sysfs: what stands in slots/GPA/ */
 
@@ -249,7 +39,7 @@ static struct slot *to_slot(struct kobject *kobj)
 	static ssize_t _name##_show(struct kobject *kobj,			\
 				    struct kobj_attribute *attr, char *buf)	\
 	{									\
-		return sysfs_emit(buf, _fmt "\n", to_slot(kobj)->_name);	\
+		return sysfs_emit(buf, _fmt "\n", to_slot(kobj)->ram._name);	\
 	}									\
 	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
 
@@ -259,12 +49,20 @@ SLOT_ATTR(offset, "%llu");
 SLOT_ATTR(page_size, "%llu");
 SLOT_ATTR(node, "%d");
 
+static ssize_t kind_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", to_slot(kobj)->ram.file ? "file" : "adopted");
+}
+
+static struct kobj_attribute kind_attr = __ATTR_RO(kind);
+
 static struct attribute *slot_attrs[] = {
 	&gpa_attr.attr,
 	&length_attr.attr,
 	&offset_attr.attr,
 	&page_size_attr.attr,
 	&node_attr.attr,
+	&kind_attr.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(slot);
@@ -273,7 +71,8 @@ static void slot_free(struct kobject *kobj)
 {
 	struct slot *slot = to_slot(kobj);
 
-	fput(slot->file);
+	if (slot->ram.file)
+		fput(slot->ram.file);
 	kfree(slot);
 }
 
@@ -311,24 +110,32 @@ void hpcvm_slots_drop(struct hpcvm_slots *slots)
 }
 
 /* The numbers alone: nothing outside the struct is looked at yet. */
-static int check_range(struct hpcvm_call *call, struct file *file, u64 page_size)
+static int check_numbers(struct hpcvm_call *call, const struct hpcvm_ram *ram)
 {
-	struct hpcvm_mem_slot *cmd = call->cmd;
-	u64 file_size = i_size_read(file_inode(file));
-
-	if (!hpcvm_node_valid(cmd->node))
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_NODE, (u64)cmd->node);
-	if (!cmd->length)
+	if (!hpcvm_node_valid(ram->node))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_NODE, (u64)ram->node);
+	if (!ram->length)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ZERO, 0);
-	if (!IS_ALIGNED(cmd->length, page_size))
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ALIGN, page_size);
-	if (!IS_ALIGNED(cmd->offset, page_size))
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_OFFSET_ALIGN, page_size);
-	if (!IS_ALIGNED(cmd->gpa, page_size))
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_GPA_ALIGN, page_size);
-	if (cmd->offset > file_size || cmd->length > file_size - cmd->offset)
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_RANGE, file_size);
-	if (cmd->gpa >= GPA_LIMIT || cmd->length > GPA_LIMIT - cmd->gpa)
+	if (!IS_ALIGNED(ram->length, ram->page_size))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ALIGN, ram->page_size);
+	if (!IS_ALIGNED(ram->offset, ram->page_size))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_OFFSET_ALIGN, ram->page_size);
+	if (!IS_ALIGNED(ram->hva, ram->page_size))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_HVA_ALIGN, ram->page_size);
+	if (!IS_ALIGNED(ram->gpa, ram->page_size))
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_GPA_ALIGN, ram->page_size);
+	return 0;
+}
+
+static int check_limits(struct hpcvm_call *call, const struct hpcvm_ram *ram)
+{
+	u64 size = ram->file ? i_size_read(file_inode(ram->file)) : TASK_SIZE_MAX;
+	u64 begin = ram->file ? ram->offset : ram->hva;
+
+	if (begin > size || ram->length > size - begin)
+		return hpcvm_refuse(call, -EINVAL,
+				    ram->file ? HPCVM_REASON_RANGE : HPCVM_REASON_HVA_LIMIT, size);
+	if (ram->gpa >= GPA_LIMIT || ram->length > GPA_LIMIT - ram->gpa)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_GPA_LIMIT, GPA_LIMIT);
 	return 0;
 }
@@ -338,34 +145,36 @@ static bool overlap(u64 a, u64 b, u64 length_a, u64 length_b)
 	return a < b + length_b && b < a + length_a;
 }
 
-static int check_others(struct hpcvm_call *call, struct hpcvm_slots *slots, const struct slot *new)
+/* Do two slots have the same pages, as far as can be told by their places? */
+static u32 same_place(const struct hpcvm_ram *a, const struct hpcvm_ram *b)
 {
-	struct slot *old;
+	if (!a->file != !b->file)
+		return 0;
+	if (!a->file)
+		return overlap(a->hva, b->hva, a->length, b->length) ?
+			HPCVM_REASON_HVA_OVERLAP : 0;
+	return file_inode(a->file) == file_inode(b->file) &&
+	       overlap(a->offset, b->offset, a->length, b->length) ?
+		HPCVM_REASON_FILE_OVERLAP : 0;
+}
 
-	list_for_each_entry(old, &slots->list, entry) {
+static int check_others(struct hpcvm_call *call, struct hpcvm_slots *slots,
+			const struct hpcvm_ram *new)
+{
+	struct slot *slot;
+
+	list_for_each_entry(slot, &slots->list, entry) {
+		const struct hpcvm_ram *old = &slot->ram;
+		u32 reason = same_place(old, new);
+
 		if (overlap(old->gpa, new->gpa, old->length, new->length))
-			return hpcvm_refuse(call, -EEXIST, HPCVM_REASON_SLOT_OVERLAP, old->gpa);
-		if (file_inode(old->file) == file_inode(new->file) &&
-		    overlap(old->offset, new->offset, old->length, new->length))
-			return hpcvm_refuse(call, -EEXIST, HPCVM_REASON_FILE_OVERLAP, old->gpa);
+			reason = HPCVM_REASON_SLOT_OVERLAP;
+		if (reason)
+			return hpcvm_refuse(call, -EEXIST, reason, old->gpa);
 	}
 	if (slots->nr >= HPCVM_SLOTS_MAX)
 		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_SLOTS_FULL, HPCVM_SLOTS_MAX);
 	return 0;
-}
-
-static int check_kvm(struct hpcvm_call *call, const struct slot *new)
-{
-	struct hpcvm_slot_report report;
-	struct look look = {
-		.vm = call->vm, .slot = new, .mm = current->mm, .report = &report,
-	};
-	int err;
-
-	err = look_at_slot(&look, hpcvm_vm_kvm(call->vm));
-	if (err)
-		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0);
-	return look.reason ? hpcvm_refuse(call, -EINVAL, look.reason, look.detail) : 0;
 }
 
 /* List the slot, in order of GPA, and show it in sysfs. */
@@ -374,15 +183,51 @@ static int slot_add(struct hpcvm_slots *slots, struct slot *new)
 	struct slot *next;
 	int err;
 
-	err = kobject_add(&new->kobj, slots->dir, "0x%llx", new->gpa);
+	err = kobject_add(&new->kobj, slots->dir, "0x%llx", new->ram.gpa);
 	if (err)
 		return err;
 	list_for_each_entry(next, &slots->list, entry)
-		if (next->gpa > new->gpa)
+		if (next->ram.gpa > new->ram.gpa)
 			break;
 	list_add_tail(&new->entry, &next->entry);
 	slots->nr++;
 	return 0;
+}
+
+/* Make a slot of @ram, whose page size is known, if it keeps the promise. */
+static int slot_new(struct hpcvm_call *call, const struct hpcvm_ram *ram)
+{
+	struct hpcvm_slots *slots;
+	struct slot *new;
+	int err;
+
+	err = check_numbers(call, ram);
+	if (!err)
+		err = check_limits(call, ram);
+	if (err)
+		return err;
+
+	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return -ENOMEM;
+	kobject_init(&new->kobj, &slot_type);
+	new->ram = *ram;
+	if (ram->file)
+		get_file(ram->file);
+
+	err = hpcvm_vm_lock_own(call);
+	if (!err) {
+		slots = hpcvm_vm_slots(call->vm);
+		err = check_others(call, slots, ram);
+		if (!err)
+			err = hpcvm_ram_check(call, ram);
+		if (!err)
+			err = slot_add(slots, new);
+		hpcvm_vm_unlock(call->vm);
+	}
+	if (err)
+		kobject_put(&new->kobj);
+	return err;
 }
 
 /**
@@ -395,44 +240,47 @@ int hpcvm_mem_slot(struct hpcvm_call *call)
 {
 	struct hpcvm_mem_slot *cmd = call->cmd;
 	struct file *file __free(fput) = fget(cmd->mem_fd);
+	struct hpcvm_ram ram = {
+		.file = file,
+		.gpa = cmd->gpa,
+		.offset = cmd->offset,
+		.length = cmd->length,
+		.node = cmd->node,
+	};
 	struct hstate *h;
-	struct slot *new;
-	int err;
 
 	if (!file)
 		return hpcvm_refuse(call, -EBADF, HPCVM_REASON_FD, (u64)cmd->mem_fd);
 	h = hpcvm_memory_hstate(file);
 	if (!h)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_NOT_OURS, (u64)cmd->mem_fd);
-	err = check_range(call, file, huge_page_size(h));
-	if (err)
-		return err;
+	ram.page_size = huge_page_size(h);
+	return slot_new(call, &ram);
+}
 
-	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
-	if (!new)
-		return -ENOMEM;
-	kobject_init(&new->kobj, &slot_type);
-	new->file = get_file(file);
-	new->page_size = huge_page_size(h);
-	new->gpa = cmd->gpa;
-	new->offset = cmd->offset;
-	new->length = cmd->length;
-	new->node = cmd->node;
+/**
+ * hpcvm_mem_adopt() - HPCVM_MEM_ADOPT
+ * @call: on a VM fd.
+ *
+ * Return: 0 or a documented errno. Context: the process that runs the VM.
+ */
+int hpcvm_mem_adopt(struct hpcvm_call *call)
+{
+	struct hpcvm_mem_adopt *cmd = call->cmd;
+	struct hpcvm_ram ram = {
+		.gpa = cmd->gpa,
+		.hva = cmd->hva,
+		.length = cmd->length,
+		.node = cmd->node,
+	};
 
-	err = hpcvm_vm_lock_own(call);
-	if (!err) {
-		struct hpcvm_slots *slots = hpcvm_vm_slots(call->vm);
-
-		err = check_others(call, slots, new);
-		if (!err)
-			err = check_kvm(call, new);
-		if (!err)
-			err = slot_add(slots, new);
-		hpcvm_vm_unlock(call->vm);
-	}
-	if (err)
-		kobject_put(&new->kobj);
-	return err;
+	if (cmd->pad0)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
+				    offsetof(struct hpcvm_mem_adopt, pad0));
+	ram.page_size = hpcvm_ram_mapped_by(cmd->hva);
+	if (!ram.page_size)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_NOT_HUGETLB, cmd->gpa);
+	return slot_new(call, &ram);
 }
 
 /**
@@ -454,7 +302,7 @@ int hpcvm_mem_unslot(struct hpcvm_call *call)
 	slots = hpcvm_vm_slots(call->vm);
 	err = hpcvm_refuse(call, -ENOENT, HPCVM_REASON_SLOT_UNKNOWN, cmd->gpa);
 	list_for_each_entry(slot, &slots->list, entry) {
-		if (slot->gpa != cmd->gpa)
+		if (slot->ram.gpa != cmd->gpa)
 			continue;
 		slot_drop(slots, slot);
 		err = 0;
@@ -480,9 +328,7 @@ int hpcvm_slots_look(struct hpcvm_vm *vm, struct mm_struct *mm,
 	int err;
 
 	list_for_each_entry(slot, &hpcvm_vm_slots(vm)->list, entry) {
-		struct look look = { .vm = vm, .slot = slot, .mm = mm, .report = reports++ };
-
-		err = look_at_slot(&look, hpcvm_vm_kvm(vm));
+		err = hpcvm_ram_look(vm, &slot->ram, mm, reports++);
 		if (err)
 			return err;
 	}
@@ -503,7 +349,8 @@ u64 hpcvm_slots_overlap(const struct hpcvm_slots *slots, u64 gpa, u64 end)
 	u64 bytes = 0;
 
 	list_for_each_entry(slot, &slots->list, entry) {
-		u64 from = max(gpa, slot_ram(slot)), to = min(end, slot_end(slot));
+		u64 from = max(gpa, hpcvm_ram_huge_from(&slot->ram));
+		u64 to = min(end, hpcvm_ram_end(&slot->ram));
 
 		bytes += from < to ? to - from : 0;
 	}

@@ -105,6 +105,23 @@ int hpcvm_mem_slot(int vm, int mem_fd, int node, uint64_t gpa, uint64_t offset,
 	return ret;
 }
 
+int hpcvm_mem_adopt(int vm, int node, uint64_t gpa, const void *memory,
+		    uint64_t length, struct hpcvm_error *error)
+{
+	struct hpcvm_mem_adopt a = {
+		.size = sizeof(a),
+		.node = node,
+		.gpa = gpa,
+		.hva = (uintptr_t)memory,
+		.length = length,
+	};
+	int ret = HPCVM_CALL(vm, HPCVM_CMD_MEM_ADOPT, &a, error);
+
+	if (error)
+		error->node = node;
+	return ret;
+}
+
 int hpcvm_mem_unslot(int vm, uint64_t gpa, struct hpcvm_error *error)
 {
 	struct hpcvm_mem_unslot u = { .size = sizeof(u), .gpa = gpa };

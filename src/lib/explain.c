@@ -28,6 +28,7 @@ static const char *const cmd_names[] = {
 	[HPCVM_CMD_MEM_SLOT] = "HPCVM_MEM_SLOT",
 	[HPCVM_CMD_MEM_UNSLOT] = "HPCVM_MEM_UNSLOT",
 	[HPCVM_CMD_MEM_VERIFY] = "HPCVM_MEM_VERIFY",
+	[HPCVM_CMD_MEM_ADOPT] = "HPCVM_MEM_ADOPT",
 };
 
 static const char *cmd_name(uint32_t cmd)
@@ -339,7 +340,7 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		say_bytes(t, d);
 		return;
 	case HPCVM_REASON_GPA_ALIGN:
-		say(t, "the guest address is not a multiple of the file's page size, ");
+		say(t, "the guest address is not a multiple of the memory's page size, ");
 		say_bytes(t, d);
 		return;
 	case HPCVM_REASON_RANGE:
@@ -365,7 +366,7 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		say(t, "KVM has no memory at guest address 0x%" PRIx64 ", which the slot promises to be RAM", d);
 		return;
 	case HPCVM_REASON_KVM_OTHER_MEMORY:
-		say(t, "KVM maps other memory than this file at guest address 0x%" PRIx64, d);
+		say(t, "KVM maps other memory than the slot's at guest address 0x%" PRIx64, d);
 		return;
 	case HPCVM_REASON_KVM_PRIVATE:
 		say(t, "the file is mapped MAP_PRIVATE at guest address 0x%" PRIx64 ": what the guest writes would go to other pages", d);
@@ -389,6 +390,35 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		return;
 	case HPCVM_REASON_SLOT_SIZE:
 		say(t, "a slot report must have between 1 and %" PRIu64 " bytes", d);
+		return;
+	case HPCVM_REASON_HVA_ALIGN:
+		say(t, "the address of the memory is not a multiple of its page size, ");
+		say_bytes(t, d);
+		return;
+	case HPCVM_REASON_HVA_LIMIT:
+		say(t, "the memory reaches past the last address that a process can have, 0x%" PRIx64, d);
+		return;
+	case HPCVM_REASON_HVA_OVERLAP:
+		say(t, "the slot at guest address 0x%" PRIx64 " has adopted part of this memory already", d);
+		return;
+	case HPCVM_REASON_NOT_HUGETLB:
+		say(t, "the memory at guest address 0x%" PRIx64 " is not made of reserved hugepages (hugetlb)", d);
+		return;
+	case HPCVM_REASON_PAGE_SIZES:
+		say(t, "the memory at guest address 0x%" PRIx64 " has hugepages of another size than it begins with", d);
+		return;
+	case HPCVM_REASON_NOT_PRESENT:
+		say(t, "the hugepage at guest address 0x%" PRIx64 " is not there: memory must be populated (prealloc) before it is adopted", d);
+		return;
+	case HPCVM_REASON_COPY_ON_WRITE:
+		say(t, "the hugepage at guest address 0x%" PRIx64 " is not the guest's own: its first write would go to a copy", d);
+		return;
+	case HPCVM_REASON_WRONG_NODE:
+		say(t, "the hugepage at guest address 0x%" PRIx64 " is not on ", d);
+		if (e->node == HPCVM_NODE_ANY)
+			say(t, "the NUMA node promised");
+		else
+			say(t, "NUMA node %d", e->node);
 		return;
 	}
 	errno = e->err;
@@ -415,13 +445,13 @@ static const char *broken_sentence(enum hpcvm_broken bit)
 	case HPCVM_BROKEN_NO_RAM:
 		return "the VM has no RAM from hpcvm";
 	case HPCVM_BROKEN_ABSENT:
-		return "hugepages of the VM's RAM are gone: somebody punched holes into the file";
+		return "hugepages of the VM's RAM are gone: somebody punched holes into the file, cut it or unmapped it";
 	case HPCVM_BROKEN_NODE:
 		return "hugepages of the VM's RAM are not on the NUMA node promised";
 	case HPCVM_BROKEN_UNCOVERED:
 		return "KVM has no memory where RAM was promised";
 	case HPCVM_BROKEN_OTHER_MEMORY:
-		return "KVM maps other memory than hpcvm's, or maps it privately or read-only";
+		return "KVM maps other memory than what hpcvm was told, or maps it privately or read-only";
 	case HPCVM_BROKEN_SMALL:
 		return "KVM may not use hugepages for all of the RAM from 2 MiB up (memory slots misaligned or split)";
 	case HPCVM_BROKEN_DIRTY_LOG:
@@ -430,6 +460,8 @@ static const char *broken_sentence(enum hpcvm_broken bit)
 		return "KVM maps more 4K pages than lie outside the RAM from 2 MiB up";
 	case HPCVM_BROKEN_SPLITS:
 		return "the nx_huge_pages workaround has split hugepages of this VM";
+	case HPCVM_BROKEN_COPY_ON_WRITE:
+		return "what the guest writes next goes to copies of its hugepages (its process has been forked)";
 	}
 	return "an unknown promise is broken";
 }

@@ -145,6 +145,20 @@ int hpcvm_mem_slot(int vm, int mem_fd, int node, uint64_t gpa, uint64_t offset,
 		   uint64_t length, struct hpcvm_error *error);
 
 /**
+ * hpcvm_mem_adopt() - HPCVM_MEM_ADOPT
+ * @vm: VM fd.
+ * @node: NUMA node promised to the guest, or HPCVM_NODE_ANY.
+ * @gpa: where the guest sees it.
+ * @memory: hugetlb memory of this process, every page of it written to.
+ * @length: bytes.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_mem_adopt(int vm, int node, uint64_t gpa, const void *memory,
+		    uint64_t length, struct hpcvm_error *error);
+
+/**
  * hpcvm_mem_unslot() - HPCVM_MEM_UNSLOT
  * @vm: VM fd.
  * @gpa: where the slot begins.

@@ -81,6 +81,7 @@ enum {
 	HPCVM_CMD_MEM_SLOT = 0x11,
 	HPCVM_CMD_MEM_UNSLOT = 0x12,
 	HPCVM_CMD_MEM_VERIFY = 0x13,
+	HPCVM_CMD_MEM_ADOPT = 0x14,
 };
 
 /**
@@ -149,6 +150,25 @@ enum {
  *	detail: how many.
  * @HPCVM_REASON_SLOT_SIZE: the size of a slot report is 0 or too large;
  *	detail: the limit.
+ * @HPCVM_REASON_HVA_ALIGN: the address of the memory is no multiple of its
+ *	page size; detail: the page size.
+ * @HPCVM_REASON_HVA_LIMIT: address and length reach past what a process can
+ *	map; detail: the limit.
+ * @HPCVM_REASON_HVA_OVERLAP: a slot has adopted part of this memory already;
+ *	detail: that slot's GPA.
+ * @HPCVM_REASON_NOT_HUGETLB: the memory is no hugetlb mapping: nothing is
+ *	mapped there, or ordinary memory (transparent hugepages are that, too);
+ *	detail: the first such GPA.
+ * @HPCVM_REASON_PAGE_SIZES: the memory has hugepages of another size than it
+ *	begins with; detail: the first such GPA.
+ * @HPCVM_REASON_NOT_PRESENT: a hugepage is not there: nobody has touched it
+ *	yet, or it has been taken away; detail: the first such GPA.
+ * @HPCVM_REASON_COPY_ON_WRITE: a hugepage of a private mapping is not its
+ *	own (the file's, only read so far, or one that a fork has shared): the
+ *	first write would go to a copy, which is not there yet; detail: the
+ *	first such GPA.
+ * @HPCVM_REASON_WRONG_NODE: a hugepage is not on the asked node; detail: the
+ *	first such GPA.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -190,6 +210,14 @@ enum hpcvm_reason {
 	HPCVM_REASON_PAGES_ABSENT = 36,
 	HPCVM_REASON_PAGES_NODE = 37,
 	HPCVM_REASON_SLOT_SIZE = 38,
+	HPCVM_REASON_HVA_ALIGN = 39,
+	HPCVM_REASON_HVA_LIMIT = 40,
+	HPCVM_REASON_HVA_OVERLAP = 41,
+	HPCVM_REASON_NOT_HUGETLB = 42,
+	HPCVM_REASON_PAGE_SIZES = 43,
+	HPCVM_REASON_NOT_PRESENT = 44,
+	HPCVM_REASON_COPY_ON_WRITE = 45,
+	HPCVM_REASON_WRONG_NODE = 46,
 };
 
 /**
@@ -440,6 +468,63 @@ struct hpcvm_mem_slot {
 #define HPCVM_MEM_SLOT _IO(HPCVM_TYPE, HPCVM_CMD_MEM_SLOT)
 
 /**
+ * struct hpcvm_mem_adopt - ioctl(HPCVM_MEM_ADOPT), on a VM fd
+ * @size: sizeof(struct hpcvm_mem_adopt).
+ * @flags: must be 0.
+ * @node: the NUMA node promised to the guest, or %HPCVM_NODE_ANY.
+ * @pad0: must be 0.
+ * @gpa: where the guest sees the memory, a multiple of its page size.
+ * @hva: where it is in the caller's address space, a multiple of its page
+ *	size.
+ * @length: bytes, a multiple of its page size.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Take memory in charge that somebody else has allocated: a hugetlbfs or
+ * memfd file or anonymous hugetlb memory, mapped privately or shared. Proved
+ * of it, page by page and without faulting anything in: it is hugetlb all
+ * over, of one page size; every hugepage is mapped, on @node, and not one that
+ * the first write would replace by a copy. Of KVM's memslots the same is
+ * proved as by HPCVM_MEM_SLOT.
+ *
+ * The result is a slot like any other, for HPCVM_MEM_UNSLOT, HPCVM_MEM_VERIFY
+ * and sysfs. It keeps neither the mapping nor a file: pages that go later (a
+ * hole, a truncated file, an undone mapping, a fork) are not prevented from
+ * going, but HPCVM_MEM_VERIFY says so. A page on its way to another node is
+ * not there for that moment.
+ *
+ * Errors:
+ *
+ * - EPERM: %HPCVM_REASON_OTHER_MM.
+ * - EINVAL: %HPCVM_REASON_PAD, %HPCVM_REASON_NODE, %HPCVM_REASON_SIZE_ZERO,
+ *   %HPCVM_REASON_SIZE_ALIGN, %HPCVM_REASON_HVA_ALIGN,
+ *   %HPCVM_REASON_GPA_ALIGN, %HPCVM_REASON_HVA_LIMIT,
+ *   %HPCVM_REASON_GPA_LIMIT, %HPCVM_REASON_NOT_HUGETLB,
+ *   %HPCVM_REASON_PAGE_SIZES, %HPCVM_REASON_NOT_PRESENT,
+ *   %HPCVM_REASON_COPY_ON_WRITE, %HPCVM_REASON_WRONG_NODE,
+ *   %HPCVM_REASON_KVM_UNCOVERED, %HPCVM_REASON_KVM_OTHER_MEMORY,
+ *   %HPCVM_REASON_KVM_MISALIGNED, %HPCVM_REASON_KVM_READONLY.
+ * - EEXIST: %HPCVM_REASON_SLOT_OVERLAP, %HPCVM_REASON_HVA_OVERLAP.
+ * - ENOSPC: %HPCVM_REASON_SLOTS_FULL.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_mem_adopt {
+	__u32 size;
+	__u32 flags;
+	__s32 node;
+	__u32 pad0;
+	__u64 gpa;
+	__u64 hva;
+	__u64 length;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_MEM_ADOPT _IO(HPCVM_TYPE, HPCVM_CMD_MEM_ADOPT)
+
+/**
  * struct hpcvm_mem_unslot - ioctl(HPCVM_MEM_UNSLOT), on a VM fd
  * @size: sizeof(struct hpcvm_mem_unslot).
  * @flags: must be 0.
@@ -471,17 +556,21 @@ struct hpcvm_mem_unslot {
 /**
  * enum hpcvm_broken - a memory promise that does not hold now
  * @HPCVM_BROKEN_NO_RAM: the VM has no slot at all.
- * @HPCVM_BROKEN_ABSENT: pages of a slot's file are gone.
+ * @HPCVM_BROKEN_ABSENT: pages of a slot are gone from its file or, if it is
+ *	adopted, from the owner's address space.
  * @HPCVM_BROKEN_NODE: pages are on another NUMA node than promised.
  * @HPCVM_BROKEN_UNCOVERED: KVM has no memslot for RAM of a slot.
  * @HPCVM_BROKEN_OTHER_MEMORY: KVM's memslot maps other memory than the
- *	slot's file, or maps it privately or read-only.
+ *	slot's, or maps its file privately, or read-only.
  * @HPCVM_BROKEN_SMALL: KVM may not map all of the RAM from
  *	%HPCVM_LEGACY_END up by hugepages (misaligned, or split).
  * @HPCVM_BROKEN_DIRTY_LOG: dirty logging is on for RAM: KVM writes it by 4K.
  * @HPCVM_BROKEN_4K: KVM maps more 4K pages than the legacy remainder has.
  * @HPCVM_BROKEN_SPLITS: nx_huge_pages has split hugepages since the VM was
  *	put in hpcvm's charge.
+ * @HPCVM_BROKEN_COPY_ON_WRITE: pages of an adopted slot are no longer the
+ *	owner's own: what the guest writes next goes to copies, if there are
+ *	pages for them.
  */
 enum hpcvm_broken {
 	HPCVM_BROKEN_NO_RAM = 1 << 0,
@@ -493,25 +582,37 @@ enum hpcvm_broken {
 	HPCVM_BROKEN_DIRTY_LOG = 1 << 6,
 	HPCVM_BROKEN_4K = 1 << 7,
 	HPCVM_BROKEN_SPLITS = 1 << 8,
+	HPCVM_BROKEN_COPY_ON_WRITE = 1 << 9,
+};
+
+/**
+ * enum hpcvm_slot_kind - where the pages of a slot are
+ * @HPCVM_SLOT_FILE: in a file from HPCVM_MEM_CREATE (HPCVM_MEM_SLOT).
+ * @HPCVM_SLOT_ADOPTED: in the owner's address space (HPCVM_MEM_ADOPT).
+ */
+enum hpcvm_slot_kind {
+	HPCVM_SLOT_FILE = 0,
+	HPCVM_SLOT_ADOPTED = 1,
 };
 
 /**
  * struct hpcvm_slot_report - one slot, as HPCVM_MEM_VERIFY sees it now
  * @gpa: where it begins.
  * @length: bytes.
- * @offset: where it begins in its file.
- * @page_size: of the file, in bytes.
+ * @offset: where it begins in its file; 0 if it is adopted.
+ * @page_size: of its hugepages, in bytes.
  * @node: the node promised, or %HPCVM_NODE_ANY.
- * @pad: 0.
+ * @kind: &enum hpcvm_slot_kind.
  * @nodes: the nodes its pages are on, a bit each; bit 63 stands for node 63
  *	and all above.
- * @pages_present: hugepages that the file holds in this range.
+ * @pages_present: hugepages that the file holds in this range or, if it is
+ *	adopted, that the owner's page tables map.
  * @pages_off_node: of these, how many are not on @node.
  * @mapped_2m: 2 MiB entries of the owner's page tables that begin in this
  *	range, from %HPCVM_LEGACY_END up.
  * @mapped_1g: 1 GiB entries, likewise.
  * @kvm_bytes: bytes of this range, from %HPCVM_LEGACY_END up, that KVM's
- *	memslots map from the file.
+ *	memslots map from these pages.
  * @kvm_small: bytes from %HPCVM_LEGACY_END up that KVM may not map huge.
  * @broken: bits of &enum hpcvm_broken.
  * @broken_gpa: the first GPA at which one of them was seen.
@@ -522,7 +623,7 @@ struct hpcvm_slot_report {
 	__u64 offset;
 	__u64 page_size;
 	__s32 node;
-	__u32 pad;
+	__u32 kind;
 	__u64 nodes;
 	__u64 pages_present;
 	__u64 pages_off_node;
