@@ -113,7 +113,7 @@ static const struct field {
 
 #define SLOT(f) { "slot." #f, (void *)offsetof(struct hpcvm_slot_report, f), sizeof(slots[0].f) }
 static const struct field slot_fields[] = {
-	SLOT(gpa), SLOT(length), SLOT(offset), SLOT(page_size), SLOT(node), SLOT(nodes),
+	SLOT(gpa), SLOT(length), SLOT(offset), SLOT(page_size), SLOT(node), SLOT(kind), SLOT(nodes),
 	SLOT(pages_present), SLOT(pages_off_node), SLOT(mapped_2m), SLOT(mapped_1g),
 	SLOT(kvm_bytes), SLOT(kvm_small), SLOT(broken), SLOT(broken_gpa),
 };

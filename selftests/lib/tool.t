@@ -255,7 +255,7 @@ hpcvm proof demo --json
 ok "all is well: JSON" json '$j->{ok} && $j->{version} == 1 && !@{$j->{failed}}'
 ok "the keys" json 'my $m = $j->{memory}; $m->{ram_bytes} == 3 << 30 && $m->{page_size} == 2 << 20 && $m->{kvm_pages_4k_ram} == 0 && $m->{kvm_pages_4k_legacy} == 37 && $m->{kvm_pages_2m} == 1000 && $m->{kvm_pages_1g} == 1 && join(",", @{$m->{numa_nodes}}) eq "0,1" && @{$m->{slots}} == 2 && $m->{slots}[0]{node} == 0 && !defined $m->{slots}[1]{node}'
 ok "the domain" json '$j->{domain}{id} == 3 && $j->{domain}{name} eq "demo" && $j->{domain}{uuid} eq "'$a'"'
-for ((bit = 1; bit <= 0x200; bit <<= 1)); do
+for ((bit = 1; bit <= 0x400; bit <<= 1)); do
 	answers "verify.broken $bit"
 	hpcvm proof demo --json
 	ok "broken $bit: status 1" exits 1
@@ -267,6 +267,13 @@ done
 answers "verify.broken 0x22" "slot.broken 0x20" "slot.broken_gpa 0x100200000"
 hpcvm proof demo --json
 ok "a broken promise says where" json '@{$j->{failed}} == 2 && $j->{failed}[0] =~ /slot at guest address 0x100000000, first seen at 0x100200000/ && !$j->{memory}{slots}[1]{ok}'
+answers "slot.kind 1"
+hpcvm proof demo --json
+ok "an adopted slot: status 0" exits 0
+ok "an adopted slot: JSON" json '$j->{ok} && !$j->{memory}{slots}[0]{adopted} && $j->{memory}{slots}[1]{adopted}'
+hpcvm proof demo
+ok "an adopted slot: in the table" says "adopted"
+ok "an adopted slot: how much" says "1 GiB of it adopted"
 answers "verify.kvm_pages_4k_ram 1"
 hpcvm proof demo
 ok "one 4K page of RAM: status 1" exits 1

@@ -19,13 +19,15 @@ struct memory {
 	uint64_t page_size;		/* the smallest of any slot; 0: no slot */
 	uint64_t present, wanted;	/* hugepages, all slots */
 	uint64_t promised;		/* nodes */
+	uint64_t adopted;		/* bytes */
 	enum nx_state nx;
 };
 
 #define ALL_BROKEN (HPCVM_BROKEN_NO_RAM | HPCVM_BROKEN_ABSENT | HPCVM_BROKEN_NODE | \
 		    HPCVM_BROKEN_UNCOVERED | HPCVM_BROKEN_OTHER_MEMORY | \
 		    HPCVM_BROKEN_SMALL | HPCVM_BROKEN_DIRTY_LOG | \
-		    HPCVM_BROKEN_4K | HPCVM_BROKEN_SPLITS)
+		    HPCVM_BROKEN_4K | HPCVM_BROKEN_SPLITS | \
+		    HPCVM_BROKEN_COPY_ON_WRITE)
 
 /* Ask until there is room for every slot. */
 static int verify(struct memory *m, int vm, struct hpcvm_error *e)
@@ -54,6 +56,8 @@ static void add_up(struct memory *m)
 			m->page_size = s->page_size;
 		m->present += s->pages_present;
 		m->wanted += s->page_size ? s->length / s->page_size : 0;
+		if (s->kind == HPCVM_SLOT_ADOPTED)
+			m->adopted += s->length;
 		if (s->node >= 0)
 			m->promised |= 1ULL << (s->node < 63 ? s->node : 63);
 	}
@@ -71,10 +75,10 @@ static void print(const struct report *r, const struct memory *m)
 {
 	const struct hpcvm_mem_verify *v = &m->v;
 
-	report_line(r, mark(m, HPCVM_BROKEN_NO_RAM), "RAM comes from hpcvm",
-		    "%s in %u slot%s", size_word(v->ram_bytes).s, v->nr_slots,
-		    v->nr_slots == 1 ? "" : "s");
-	report_line(r, mark(m, HPCVM_BROKEN_ABSENT), "all of it is hugepages",
+	report_line(r, mark(m, HPCVM_BROKEN_NO_RAM), "RAM is in hpcvm's charge",
+		    "%s in %u slot%s, %s of it adopted", size_word(v->ram_bytes).s, v->nr_slots,
+		    v->nr_slots == 1 ? "" : "s", m->adopted ? size_word(m->adopted).s : "none");
+	report_line(r, mark(m, HPCVM_BROKEN_ABSENT | HPCVM_BROKEN_COPY_ON_WRITE), "all of it is hugepages",
 		    "%" PRIu64 " of %" PRIu64 " there, of %s or more", m->present, m->wanted,
 		    size_word(m->page_size).s);
 	if (m->promised)
@@ -110,8 +114,8 @@ static void print_slots(const struct report *r, const struct memory *m)
 {
 	if (!m->v.nr_slots)
 		return;
-	report_text(r, "\n  %-12s %-10s %-6s %-5s %-8s %-13s %-7s %-5s %-10s %s\n", "GPA",
-		    "LENGTH", "PAGES", "NODE", "SEEN ON", "PRESENT", "2M", "1G", "KVM MAPS",
+	report_text(r, "\n  %-12s %-10s %-8s %-6s %-5s %-8s %-13s %-7s %-5s %-10s %s\n", "GPA",
+		    "LENGTH", "KIND", "PAGES", "NODE", "SEEN ON", "PRESENT", "2M", "1G", "KVM MAPS",
 		    "BROKEN");
 	for (uint32_t i = 0; i < m->v.nr_slots; i++) {
 		const struct hpcvm_slot_report *s = &m->slots[i];
@@ -121,8 +125,10 @@ static void print_slots(const struct report *r, const struct memory *m)
 		snprintf(node, sizeof(node), "%d", s->node);
 		snprintf(there, sizeof(there), "%llu/%llu", s->pages_present,
 			 s->page_size ? s->length / s->page_size : 0);
-		report_text(r, "  %-12s %-10s %-6s %-5s %-8s %-13s %-7llu %-5llu %-10s %s\n",
-			    gpa, size_word(s->length).s, size_word(s->page_size).s,
+		report_text(r, "  %-12s %-10s %-8s %-6s %-5s %-8s %-13s %-7llu %-5llu %-10s %s\n",
+			    gpa, size_word(s->length).s,
+			    s->kind == HPCVM_SLOT_ADOPTED ? "adopted" : "file",
+			    size_word(s->page_size).s,
 			    s->node == HPCVM_NODE_ANY ? "any" : node, node_words(s->nodes).s,
 			    there, s->mapped_2m, s->mapped_1g, size_word(s->kvm_bytes).s,
 			    s->broken ? "yes" : "no");
@@ -166,6 +172,7 @@ static struct json_object *slots_json(const struct memory *m)
 		json_add_u64(o, "gpa", s->gpa);
 		json_add_u64(o, "length", s->length);
 		json_add_u64(o, "offset", s->offset);
+		json_add(o, "adopted", json_object_new_boolean(s->kind == HPCVM_SLOT_ADOPTED));
 		json_add_u64(o, "page_size", s->page_size);
 		json_add(o, "node", s->node == HPCVM_NODE_ANY ? NULL :
 				    json_object_new_int(s->node));
