@@ -31,12 +31,16 @@ within 10 sh -c "[ \$(cat $pool/free_hugepages) = 1024 ]"
 set_pool 300
 
 refused_start "size not in hugepages" "multiple of 2 MiB" "$strip; s|2097152|525312|"
-refused_start "<hugepages/>" "takes hugepages by itself" \
-	"$small; s|<vcpu>|<memoryBacking><hugepages/></memoryBacking>&|"
-refused_start "memfd" "takes hugepages by itself" \
+refused_start "memfd of ordinary pages" "add <hugepages/>" \
 	"$small; s|<vcpu>|<memoryBacking><source type='memfd'/></memoryBacking>&|"
-refused_start "two NUMA cells" "one cell" \
-	"$small; s|<cpu mode='host-passthrough'/>|<cpu mode='host-passthrough'><numa><cell id='0' cpus='0' memory='256' unit='MiB'/><cell id='1' cpus='1' memory='256' unit='MiB'/></numa></cpu>|"
+refused_start "file of ordinary pages" "add <hugepages/>" \
+	"$small; s|<vcpu>|<memoryBacking><source type='file'/></memoryBacking>&|"
+refused_start "a NUMA cell not in hugepages" "multiple of 2 MiB" \
+	"$small; s|<cpu mode='host-passthrough'/>|<cpu mode='host-passthrough'><numa><cell id='0' cpus='0' memory='255' unit='MiB'/><cell id='1' cpus='1' memory='257' unit='MiB'/></numa></cpu>|"
+fails "memory that is not RAM" "is not the guest's RAM" timeout 60 qemu-system-hpcvm \
+	-M pc-q35-hpcvm-1.0 -accel kvm -m 64 -nodefaults -display none \
+	-object memory-backend-ram,id=other,size=64M
+ok "  nothing is left" within 10 pool_is 300
 refused_start "maxMemory" "maxMemory" \
 	"$small; s|<memory unit|<maxMemory slots='2' unit='KiB'>1048576</maxMemory>&|; s|<cpu mode='host-passthrough'/>|<cpu mode='host-passthrough'><numa><cell id='0' cpus='0-1' memory='512' unit='MiB'/></numa></cpu>|"
 refused_start "free page reporting" "freePageReporting" \

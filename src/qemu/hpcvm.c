@@ -4,18 +4,23 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Plain domain XML shall be enough.  For it libvirt asks for an anonymous
- * memory-backend-ram; while this machine is being built, such a backend takes
- * its memory from hpcvm instead (1 GiB pages where the size and the pool allow
- * it, else 2 MiB), so the anonymous memory never exists.  Everything else in
- * QEMU sees an ordinary backend with shared memory from a file.
+ * memory-backend-ram, one for each NUMA cell; while this machine is being
+ * built, such a backend takes its memory from hpcvm instead (1 GiB pages where
+ * the size and the pool allow it, else 2 MiB), so the anonymous memory never
+ * exists.  Everything else in QEMU sees an ordinary backend with shared memory
+ * from a file.
+ *
+ * With <hugepages/> libvirt brings hugetlb memory of its own.  That stays as
+ * it is, and hpcvm adopts it.
  *
  * What happens when:
- *   the backend is completed   /dev/hpcvm is opened, the KVM VM is put in
+ *   a backend is completed     /dev/hpcvm is opened, the KVM VM is put in
  *                              hpcvm's charge, the memory is created
  *   machine init               what breaks the promise is refused or disarmed,
  *                              then the parent builds its q35 board
  *   machine init done          KVM has its memslots; hpcvm is told which part
- *                              of the file is which part of RAM, and checks
+ *                              of which backend is which part of RAM, and
+ *                              checks
  *
  * A refusal is one sentence on stderr, which "virsh start" shows, and exit(1).
  * Nothing needs undoing on the way out: hpcvm owns all of it by file
@@ -62,9 +67,9 @@ struct HpcvmMachineState {
 
     bool allow_dirty_log;
 
+    int dev;                  /* /dev/hpcvm; open while the machine is built */
     int vm;                   /* the VM fd; kept open until QEMU ends */
-    HostMemoryBackend *ram;   /* the backend that hpcvm's memory went into */
-    int node;                 /* the host node promised for it */
+    GPtrArray *filled;        /* the backends that hpcvm's memory went into */
 
     Notifier init_done;
     DeviceListener screen;
@@ -85,10 +90,6 @@ static const char dirty_log_refused[] =
     "migrating, saving, snapshotting or measuring the dirty rate of this guest"
     " would write-protect its RAM by 4 KiB pages, and " HPCVM_MACHINE_NAME
     " promises hugepages (the machine property allow-dirty-log=on permits it)";
-
-static const char several_parts[] =
-    "RAM in several parts (NUMA cells) is not there yet in " HPCVM_MACHINE_NAME
-    ": give the guest one cell";
 
 /* Only the sentence: where on the command line it arose helps nobody. */
 static G_NORETURN void G_GNUC_PRINTF(1, 2) refuse(const char *fmt, ...)
@@ -140,36 +141,68 @@ static void refuse_options(HpcvmMachineState *s)
     }
 }
 
-/* The backend of all RAM: the machine's, or that of its only NUMA cell. */
-static HostMemoryBackend *ram_backend(const MachineState *machine)
+/* The backends of RAM in order of address: the machine's, or its NUMA cells'. */
+static GPtrArray *ram_backends(const MachineState *machine)
 {
-    if (machine->memdev || !machine->numa_state) {
-        return machine->memdev;
+    const NumaState *numa = machine->numa_state;
+    GPtrArray *backends = g_ptr_array_new();
+    int i;
+
+    if (machine->memdev) {
+        g_ptr_array_add(backends, machine->memdev);
     }
-    return machine->numa_state->nodes[0].node_memdev;
+    for (i = 0; !machine->memdev && numa && i < numa->num_nodes; i++) {
+        if (numa->nodes[i].node_memdev) {
+            g_ptr_array_add(backends, numa->nodes[i].node_memdev);
+        }
+    }
+    return backends;
+}
+
+static void refuse_size(uint64_t size, uint64_t page_size)
+{
+    if (!QEMU_IS_ALIGNED(size, page_size)) {
+        refuse("RAM of %" PRIu64 " MiB cannot be all in hugepages: the size of"
+               " the guest, or of its NUMA cell, must be a multiple of %"
+               PRIu64 " MiB", size / MiB, page_size / MiB);
+    }
+}
+
+/* Memory that is there already: can it be adopted? */
+static void refuse_backend(HostMemoryBackend *backend)
+{
+    size_t page_size = host_memory_backend_pagesize(backend);
+
+    if (object_dynamic_cast(OBJECT(backend), TYPE_MEMORY_BACKEND_RAM)) {
+        return;
+    }
+    if (page_size < 2 * MiB) {
+        refuse("RAM from %s is in pages of %zu KiB, and " HPCVM_MACHINE_NAME
+               " promises hugepages: add <hugepages/> to <memoryBacking>, or"
+               " remove <source/> and <access/> from it, and the machine takes"
+               " hugepages by itself",
+               object_get_typename(OBJECT(backend)), page_size / KiB);
+    }
+    refuse_size(backend->size, page_size);
 }
 
 static void refuse_backends(HpcvmMachineState *s)
 {
-    MachineState *machine = MACHINE(s);
-    HostMemoryBackend *backend = ram_backend(machine);
+    g_autoptr(GPtrArray) backends = ram_backends(MACHINE(s));
+    guint i;
 
-    if (machine->numa_state && machine->numa_state->num_nodes > 1) {
-        refuse("%s", several_parts);
-    }
-    if (!backend) {
+    if (!backends->len) {
         refuse("a " HPCVM_MACHINE_NAME " guest needs RAM");
     }
-    if (!object_dynamic_cast(OBJECT(backend), TYPE_MEMORY_BACKEND_RAM)) {
-        refuse("RAM from %s is not there yet in " HPCVM_MACHINE_NAME ": remove"
-               " <hugepages/>, <source/> and <access/> from <memoryBacking>;"
-               " the machine takes hugepages by itself",
-               object_get_typename(OBJECT(backend)));
+    for (i = 0; i < backends->len; i++) {
+        refuse_backend(backends->pdata[i]);
     }
-    if (kvm_enabled() && s->ram != backend) {
-        refuse("the memory backend %s is the guest's RAM, but another backend"
-               " took its place at hpcvm: give the guest one",
-               object_get_canonical_path_component(OBJECT(backend)));
+    for (i = 0; i < s->filled->len; i++) {
+        if (!g_ptr_array_find(backends, s->filled->pdata[i], NULL)) {
+            refuse("the memory backend %s is not the guest's RAM, but has taken"
+                   " hugepages from hpcvm: remove it",
+                   object_get_canonical_path_component(s->filled->pdata[i]));
+        }
     }
 }
 
@@ -185,31 +218,40 @@ static int bound_node(const HostMemoryBackend *backend)
     return find_first_bit(backend->host_nodes, MAX_NODES);
 }
 
-/* KVM maps by 1 GiB only what stays aligned on both sides of the PCI hole. */
-static bool wants_1g(HpcvmMachineState *s, int dev, uint64_t size)
+static int is_ragged(Object *obj, void *opaque)
+{
+    HostMemoryBackend *backend = (HostMemoryBackend *)
+        object_dynamic_cast(obj, TYPE_MEMORY_BACKEND);
+
+    return backend && !QEMU_IS_ALIGNED(backend->size, GiB);
+}
+
+/*
+ * KVM maps by 1 GiB only what stays aligned on both sides of the PCI hole and
+ * behind other cells.
+ */
+static bool wants_1g(HpcvmMachineState *s, uint64_t size)
 {
     struct hpcvm_query query;
 
     return QEMU_IS_ALIGNED(size, GiB) &&
            QEMU_IS_ALIGNED(PC_MACHINE(s)->max_ram_below_4g, GiB) &&
-           hpcvm_query(dev, &query, NULL) == 0 &&
+           !object_child_foreach(object_get_objects_root(), is_ragged, NULL) &&
+           hpcvm_query(s->dev, &query, NULL) == 0 &&
            query.free_1g >= size / GiB;
 }
 
-static int take_memory(HpcvmMachineState *s, int dev, uint64_t size)
+static int take_memory(HpcvmMachineState *s, uint64_t size, int node)
 {
     struct hpcvm_error error;
     int fd = -1;
 
-    if (!QEMU_IS_ALIGNED(size, 2 * MiB)) {
-        refuse("a guest of %" PRIu64 " MiB cannot have all its RAM in"
-               " hugepages: its size must be a multiple of 2 MiB", size / MiB);
-    }
-    if (wants_1g(s, dev, size)) {
-        fd = hpcvm_mem_create(dev, size, GiB, s->node, NULL);
+    refuse_size(size, 2 * MiB);
+    if (wants_1g(s, size)) {
+        fd = hpcvm_mem_create(s->dev, size, GiB, node, NULL);
     }
     if (fd < 0) {
-        fd = hpcvm_mem_create(dev, size, 2 * MiB, s->node, &error);
+        fd = hpcvm_mem_create(s->dev, size, 2 * MiB, node, &error);
     }
     if (fd < 0) {
         refuse_error(&error);
@@ -221,41 +263,44 @@ static int take_memory(HpcvmMachineState *s, int dev, uint64_t size)
  * Several nodes, or one that is only preferred: hpcvm promises no node then,
  * and the kernel takes the pages by this thread's policy.  Use the backend's.
  */
-static int take_memory_by_policy(HpcvmMachineState *s, int dev,
+static int take_memory_by_policy(HpcvmMachineState *s,
                                  const HostMemoryBackend *backend)
 {
+    int node = bound_node(backend);
 #ifdef CONFIG_NUMA
     DECLARE_BITMAP(nodes, MAX_NODES + 1) = { };
     int fd, policy;
 
-    if (backend->policy != HOST_MEM_POLICY_DEFAULT &&
-        s->node == HPCVM_NODE_ANY &&
+    if (backend->policy != HOST_MEM_POLICY_DEFAULT && node == HPCVM_NODE_ANY &&
         !get_mempolicy(&policy, nodes, MAX_NODES + 1, NULL, 0) &&
         !set_mempolicy((int)backend->policy, backend->host_nodes,
                        MAX_NODES + 1)) {
-        fd = take_memory(s, dev, backend->size);
+        fd = take_memory(s, backend->size, node);
         set_mempolicy(policy, nodes, MAX_NODES + 1);
         return fd;
     }
 #endif
-    return take_memory(s, dev, backend->size);
+    return take_memory(s, backend->size, node);
 }
 
-static int attach(HpcvmMachineState *s)
+/* Put the KVM VM in hpcvm's charge, once. */
+static void attach(HpcvmMachineState *s)
 {
     struct hpcvm_error error;
-    int dev = hpcvm_open(&error);
 
-    if (dev < 0) {
+    if (s->vm >= 0) {
+        return;
+    }
+    s->dev = hpcvm_open(&error);
+    if (s->dev < 0) {
         refuse_error(&error);
     }
-    s->vm = hpcvm_vm_create(dev, kvm_state->vmfd,
+    s->vm = hpcvm_vm_create(s->dev, kvm_state->vmfd,
                             qemu_uuid_set ? qemu_uuid.data : NULL,
                             qemu_get_vm_name(), NULL, &error);
     if (s->vm < 0) {
         refuse_error(&error);
     }
-    return dev;
 }
 
 static bool hpcvm_alloc(HostMemoryBackend *backend, Error **errp)
@@ -263,22 +308,16 @@ static bool hpcvm_alloc(HostMemoryBackend *backend, Error **errp)
     HpcvmMachineState *s = (HpcvmMachineState *)
         object_dynamic_cast(OBJECT(current_machine), TYPE_HPCVM_MACHINE);
     g_autofree char *name = NULL;
-    int dev, fd;
+    int fd;
 
     if (!s || !kvm_enabled() || !backend->size ||
         phase_check(PHASE_MACHINE_INITIALIZED)) {
         return stock_alloc(backend, errp);
     }
-    if (s->ram) {
-        refuse("%s", several_parts);
-    }
     refuse_options(s);
-
-    s->ram = backend;
-    s->node = bound_node(backend);
-    dev = attach(s);
-    fd = take_memory_by_policy(s, dev, backend);
-    close(dev);
+    attach(s);
+    fd = take_memory_by_policy(s, backend);
+    g_ptr_array_add(s->filled, backend);
 
     backend->share = true;
     backend->merge = false;
@@ -361,25 +400,49 @@ static void forbid_dirty_log(HpcvmMachineState *s)
 
 /* The machine */
 
-static void promise(HpcvmMachineState *s, hwaddr gpa, uint64_t offset,
-                    uint64_t length)
+/* This part of a backend is RAM at @gpa. */
+static void promise(HpcvmMachineState *s, HostMemoryBackend *backend,
+                    hwaddr gpa, uint64_t offset, uint64_t length)
 {
     struct hpcvm_error error;
+    int ret;
 
-    if (length && hpcvm_mem_slot(s->vm, memory_region_get_fd(&s->ram->mr),
-                                 s->node, gpa, offset, length, &error) < 0) {
+    if (!length) {
+        return;
+    }
+    if (g_ptr_array_find(s->filled, backend, NULL)) {
+        ret = hpcvm_mem_slot(s->vm, memory_region_get_fd(&backend->mr),
+                             bound_node(backend), gpa, offset, length, &error);
+    } else {
+        ret = hpcvm_mem_adopt(s->vm, bound_node(backend), gpa,
+                              memory_region_get_ram_ptr(&backend->mr) + offset,
+                              length, &error);
+    }
+    if (ret < 0) {
         refuse_error(&error);
     }
 }
 
+/* RAM is the backends one behind the other, cut in two by the PCI hole. */
 static void hpcvm_init_done(Notifier *notifier, void *data)
 {
     HpcvmMachineState *s = container_of(notifier, HpcvmMachineState, init_done);
+    g_autoptr(GPtrArray) backends = ram_backends(MACHINE(s));
     X86MachineState *x86ms = X86_MACHINE(s);
+    uint64_t low = x86ms->below_4g_mem_size, begin = 0, below;
+    guint i;
 
-    promise(s, 0, 0, x86ms->below_4g_mem_size);
-    promise(s, x86ms->above_4g_mem_start, x86ms->below_4g_mem_size,
-            x86ms->above_4g_mem_size);
+    for (i = 0; i < backends->len; i++) {
+        HostMemoryBackend *backend = backends->pdata[i];
+
+        below = begin < low ? MIN(backend->size, low - begin) : 0;
+        promise(s, backend, begin, 0, below);
+        promise(s, backend, x86ms->above_4g_mem_start + begin + below - low,
+                below, backend->size - below);
+        begin += backend->size;
+    }
+    close(s->dev);
+    s->dev = -1;
 }
 
 static void hpcvm_init(MachineState *machine)
@@ -388,6 +451,9 @@ static void hpcvm_init(MachineState *machine)
 
     refuse_options(s);
     refuse_backends(s);
+    if (kvm_enabled()) {
+        attach(s);
+    }
 
     /* The balloon of libvirt's default XML stays, without effect. */
     if (ram_block_discard_disable(true) < 0) {
@@ -423,8 +489,14 @@ static void hpcvm_instance_init(Object *obj)
     HpcvmMachineState *s = HPCVM_MACHINE(obj);
 
     MACHINE(obj)->mem_merge = false;
+    s->dev = -1;
     s->vm = -1;
-    s->node = HPCVM_NODE_ANY;
+    s->filled = g_ptr_array_new();
+}
+
+static void hpcvm_instance_finalize(Object *obj)
+{
+    g_ptr_array_unref(HPCVM_MACHINE(obj)->filled);
 }
 
 static void hpcvm_class_init(ObjectClass *oc, void *data)
@@ -461,6 +533,7 @@ static const TypeInfo hpcvm_machine_info = {
     .parent = MACHINE_TYPE_NAME("pc-q35-10.0"),
     .instance_size = sizeof(HpcvmMachineState),
     .instance_init = hpcvm_instance_init,
+    .instance_finalize = hpcvm_instance_finalize,
     .class_size = sizeof(HpcvmMachineClass),
     .class_init = hpcvm_class_init,
 };
