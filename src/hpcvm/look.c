@@ -139,6 +139,7 @@ static void look_at_entry(struct look *look, unsigned long addr)
 	u64 gpa = addr - ram->hva + ram->gpa;
 	struct hpcvm_entry entry;
 
+	cond_resched();
 	if (hpcvm_pagetable_look(look->mm, addr, &entry) != ram->page_size) {
 		offence(look, HPCVM_BROKEN_ABSENT, HPCVM_REASON_NOT_PRESENT, gpa, gpa);
 		return;
@@ -232,6 +233,7 @@ static void count_mapped(struct look *look, const struct vm_area_struct *vma,
 	for (hva = round_up(hva, page_size); hva < end; hva += page_size) {
 		u64 size = hpcvm_pagetable_look(look->mm, hva, &entry);
 
+		cond_resched();
 		look->report->mapped_2m += size == SZ_2M;
 		look->report->mapped_1g += size == SZ_1G;
 	}
