@@ -63,6 +63,40 @@ quietly()
 # kernel_release ROOT KERNEL: which release the root has as 6.1, 6.12 or 7.2.
 kernel_release() { awk -v k="$2" '$1 == k { print $2 }' "$1/etc/hpcvm-node/kernels"; }
 
+# emulator ROOT MEMORY CPUS: the array qemu begins with the QEMU of the node's
+# root, run by that root's own dynamic loader, and the node's board: an AMD
+# CPU with SVM less what TCG cannot do, two NUMA nodes with MEMORY MiB and CPUS
+# each, an IOMMU with interrupt remapping.
+emulator()
+{
+	local lib=$1/usr/lib/x86_64-linux-gnu
+	local cpu=EPYC,+svm,+npt,+pdpe1gb,-rdseed,-sha-ni,-fxsr-opt,-misalignsse
+	cpu+=,-3dnowprefetch,-osvw,-topoext,-nrip-save,-xsavec
+	# shellcheck disable=SC2034 # for whoever calls
+	qemu=("$1/lib64/ld-linux-x86-64.so.2" --inhibit-cache
+		--library-path "$lib:$lib/pulseaudio" "$1/usr/bin/qemu-system-x86_64"
+		-L "$1/usr/share/qemu" -L "$1/usr/share/seabios"
+		-nodefaults -no-user-config -display none -no-reboot
+		-machine "q35,kernel-irqchip=split" -accel "tcg,thread=multi" -cpu "$cpu"
+		-m "$((2 * $2))M" -smp "$((2 * $3)),sockets=2,cores=$3"
+		-object "memory-backend-ram,id=m0,size=$2M"
+		-object "memory-backend-ram,id=m1,size=$2M"
+		-numa "node,nodeid=0,memdev=m0,cpus=0-$(($3 - 1))"
+		-numa "node,nodeid=1,memdev=m1,cpus=$3-$((2 * $3 - 1))"
+		-numa "dist,src=0,dst=1,val=20"
+		-device "intel-iommu,intremap=on,caching-mode=on")
+}
+
+# What a healthy kernel never prints, after the time stamp (extended regular
+# expression). Most of it panics anyway, by panic_on_warn and oops=panic.
+complaints='^(\[[^]]*\] )?(BUG|WARNING|Oops|UBSAN|KFENCE|refcount_t|watchdog: BUG'
+complaints+='|general protection fault|unregister_netdevice)\b.*:'
+complaints+='|Call Trace:|Kernel panic - |INFO: task .* blocked|rcu: INFO: .* stall'
+
+# The kernel's command line on that board: every warning ends the node.
+kernel_words="console=ttyS0 panic_on_warn=1 oops=panic panic=-1 tsc=reliable no_timer_check"
+kernel_words+=" intel_iommu=on iommu=pt"
+
 # need_root: the node's root and its chroot want real root.
 need_root() { [ "$(id -u)" -eq 0 ] || die "this needs root (to build and enter the node's root file system)"; }
 
