@@ -16,6 +16,7 @@ KERNEL ?= 6.12
 KERNELS ?= 6.1 6.12 7.2
 QEMU ?= $(BUILD)/qemu/bin/qemu-system-hpcvm
 
+version = $(shell cat VERSION)
 # The release as the module loader compares it.
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 tree = $(BUILD)/$(release)/tree
@@ -65,12 +66,20 @@ lint:
 doc:
 	@scripts/abi-doc
 
-# Puts on this machine what `make` and `make qemu` have built.
+# Puts on this machine what `make` and `make qemu` have built. Whoever wants
+# the module from DKMS says `make dkms-install install-user` instead.
 .PHONY: install
-install:
+install: install-module install-user
+
+.PHONY: install-module
+install-module:
+	@test ! -e $(DESTDIR)/var/lib/dkms/hpcvm || { echo "The module is DKMS's here: make install-user installs the rest; make dkms-uninstall takes the module out of DKMS." >&2; exit 1; }
 	@test -e $(BUILD)/$(release)/hpcvm.ko || { echo "Nothing built for Linux $(release): run make first." >&2; exit 1; }
 	install -D -m 644 $(BUILD)/$(release)/hpcvm.ko $(DESTDIR)/lib/modules/$(release)/updates/hpcvm.ko
 	$(if $(DESTDIR),,$(DEPMOD) $(release))
+
+.PHONY: install-user
+install-user:
 	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
 	install -D -m 644 scripts/install/60-hpcvm.rules $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules
 	install -D -m 644 scripts/install/modules-load.conf $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
@@ -79,13 +88,25 @@ install:
 	DESTDIR=$(DESTDIR) scripts/install/libvirt apply $(emulator)
 	$(if $(DESTDIR),,-udevadm control --reload)
 
-.PHONY: uninstall
-uninstall:
+# The module by DKMS: built for this kernel now and for later ones as they come.
+.PHONY: dkms-install
+dkms-install: uninstall-module
+	DESTDIR=$(DESTDIR) scripts/install/dkms apply $(version) $(release)
+
+.PHONY: dkms-uninstall
+dkms-uninstall:
+	DESTDIR=$(DESTDIR) scripts/install/dkms undo
+
+.PHONY: uninstall-module
+uninstall-module:
 	@for ko in $(DESTDIR)/lib/modules/*/updates/hpcvm.ko; do \
 		test -e $$ko || continue; \
 		rm -v $$ko; rmdir $$(dirname $$ko) 2>/dev/null || true; \
 		$(if $(DESTDIR),:,$(DEPMOD)) $$(basename $$(dirname $$(dirname $$ko))); \
 	done
+
+.PHONY: uninstall
+uninstall: uninstall-module
 	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
 	rm -f $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
 	rm -f $(DESTDIR)$(emulator)
@@ -106,5 +127,7 @@ help:
 	@echo '  make [KDIR=...]        the module for this kernel, the library, the command'
 	@echo '  make qemu              qemu-system-hpcvm, with the machine type'
 	@echo '  make install           put all of it on this machine; make uninstall undoes it'
+	@echo '  make dkms-install install-user   the same, with the module by DKMS; also'
+	@echo '                         install-module, dkms-uninstall'
 	@echo '  make doc               the ABI reference, build/doc/abi.rst'
 	@echo '  make clean             remove build/ (not the cache)'
