@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# A node as sites run it: Debian booted by systemd, with udev and AppArmor, the
+# module from DKMS and loaded as at boot, libvirt's daemon started by systemd; an unprivileged user of group libvirt starts the example domain,
+# and the shutdown of the node stops it. Runs by scripts/node/run --systemd;
+# scripts/node/dkms has made the archive.
+
+. "$(dirname "$0")/flow.sh"
+release=$(uname -r)
+user=alice
+
+as_user() { runuser -u "$user" -- env -u XDG_RUNTIME_DIR virsh -c qemu:///system "$@"; }
+denials() { dmesg | sed 's/^\[[^]]*\] //' | grep 'apparmor="DENIED"'; }
+# Those that are hpcvm's affair: its emulator, its device, what they read.
+ours() { denials | grep -E "hpcvm|profile=\"libvirt-|libvirtd//"; }
+confined() { aa-status | grep -F "$1"; }
+
+is "process 1" "$(cat /proc/1/comm)" systemd
+ok "the system is up" sh -c 'systemctl is-active multi-user.target apparmor libvirtd.socket libvirt-guests'
+ok "AppArmor is on" aa-enabled
+
+# As an administrator: DKMS's module, then the rest.
+tar -xf "build/$release/dkms.tar" -C /
+ok "make install-user" make install-user QEMU="$(built_qemu)"
+ok "systemctl restart libvirtd" systemctl restart libvirtd
+ok "the module is loaded as at boot" systemctl restart systemd-modules-load
+ok "it is DKMS's" sh -c 'modinfo -F filename hpcvm | grep updates/dkms && test -d /sys/module/hpcvm'
+udevadm settle
+is "udev gives the device to group kvm" "$(stat -c '%U:%G %a' /dev/hpcvm)" "root:kvm 660"
+set_pool 1024
+echo true >"$work/job"
+guest_files "$work/job"
+
+useradd -m "$user"
+fails "a user who is in no group may not" "authentication unavailable" as_user list
+usermod -aG libvirt "$user"
+ok "a user of group libvirt defines the domain" as_user define Documentation/examples/hpcvm.xml
+ok "and starts it" as_user start hpcvm-example
+ok "AppArmor confines libvirtd" confined "libvirtd"
+ok "and the domain" confined "libvirt-$(virsh domuuid hpcvm-example | head -n 1)"
+ok "the domain's processes are in that profile" \
+	grep -q "^libvirt-.*(enforce)" "/proc/$(cat "$vms"/*/pid)/attr/apparmor/current"
+ok "the guest boots" within 400 test -e /var/lib/hpcvm/guest/share/status
+ok "hpcvm proof" hpcvm proof hpcvm-example
+ok "the user may ask whether it runs" sh -c "runuser -u $user -- virsh -c qemu:///system domstate hpcvm-example | grep running"
+is "AppArmor had nothing of ours to deny" "$(ours)" ""
+
+# A refusal still says its sentence from inside the profile.
+domain d2 >/dev/null
+fails "a second guest is refused in words" "2 MiB" as_user start d2
+# And one that reads the domain's own cgroup.
+echo +hugetlb >/sys/fs/cgroup/cgroup.subtree_control
+set_pool 2048
+echo 4M >/sys/fs/cgroup/machine.slice/hugetlb.2MB.max
+fails "one that a limit forbids, too" "forbidden by a limit" as_user start d2
+echo max >/sys/fs/cgroup/machine.slice/hugetlb.2MB.max
+set_pool 1024
+is "nothing was denied on these ways" "$(ours)" ""
+denials | sort | uniq -c | sed 's/^/# elsewhere: /'
+
+# The shutdown: stops after libvirt-guests, and reports what it finds then.
+cat >/etc/systemd/system/hpcvm-last.service <<UNIT
+[Unit]
+Before=libvirt-guests.service libvirtd.service
+RequiresMountsFor=/hpcvm
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=true
+ExecStop=/bin/bash /hpcvm/selftests/systemd-last $((n + 1))
+UNIT
+systemctl daemon-reload
+systemctl start hpcvm-last
+echo "1..$((n + 2))"
