@@ -63,7 +63,7 @@ quietly()
 # kernel_release ROOT KERNEL: which release the root has as 6.1, 6.12 or 7.2.
 kernel_release() { awk -v k="$2" '$1 == k { print $2 }' "$1/etc/hpcvm-node/kernels"; }
 
-# emulator ROOT MEMORY CPUS: the array qemu begins with the QEMU of the node's
+# emulator ROOT MEMORY CPUS: the array board has the QEMU of the node's
 # root, run by that root's own dynamic loader, and the node's board: an AMD
 # CPU with SVM less what TCG cannot do, two NUMA nodes with MEMORY MiB and CPUS
 # each, an IOMMU with interrupt remapping.
@@ -73,7 +73,7 @@ emulator()
 	local cpu=EPYC,+svm,+npt,+pdpe1gb,-rdseed,-sha-ni,-fxsr-opt,-misalignsse
 	cpu+=,-3dnowprefetch,-osvw,-topoext,-nrip-save,-xsavec
 	# shellcheck disable=SC2034 # for whoever calls
-	qemu=("$1/lib64/ld-linux-x86-64.so.2" --inhibit-cache
+	board=("$1/lib64/ld-linux-x86-64.so.2" --inhibit-cache
 		--library-path "$lib:$lib/pulseaudio" "$1/usr/bin/qemu-system-x86_64"
 		-L "$1/usr/share/qemu" -L "$1/usr/share/seabios"
 		-nodefaults -no-user-config -display none -no-reboot
