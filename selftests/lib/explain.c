@@ -14,8 +14,8 @@
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)
-#define LAST_REASON HPCVM_REASON_WRONG_NODE
-#define LAST_BROKEN HPCVM_BROKEN_COPY_ON_WRITE
+#define LAST_REASON HPCVM_REASON_POISON
+#define LAST_BROKEN HPCVM_BROKEN_POISON
 
 static char dir[] = "/tmp/hpcvm-test.XXXXXX";
 

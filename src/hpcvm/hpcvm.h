@@ -4,6 +4,7 @@
  *
  *	main -> node, vm, memory           the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
+ *	vm   -> watch -> verify
  *
  * Locks, outermost first:
  *
@@ -12,6 +13,7 @@
  *	kvm->srcu               KVM's memslots (kvm.c)
  *	mm->mmap_lock           the owner's mappings
  *	mapping->i_mmap_rwsem   the owner's page tables of one file
+ *	watched->lock           who watches, and what was seen last (watch.c)
  *
  * No memory of user space is touched under any of them, and mmap_lock is
  * never waited for once the VM is ending: either could make whoever closes
@@ -21,7 +23,11 @@
 #define HPCVM_H
 
 #include <linux/list.h>
+#include <linux/mmu_notifier.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/hpcvm.h>
 
 struct file;
@@ -30,13 +36,16 @@ struct kobject;
 struct kvm;
 struct kvm_memory_slot;
 struct mm_struct;
+struct poll_table_struct;
 
 struct hpcvm_vm;
+struct hpcvm_watch;
 
 /**
  * struct hpcvm_call - one ioctl on its way through the module
  * @cmd: the kernel's copy of the caller's struct.
  * @vm: the VM of the fd; NULL on the device.
+ * @watch: the fd's; NULL on the device.
  * @owner: the fd is the VM fd itself, not a handle.
  * @reason: enum hpcvm_reason.
  * @detail: belongs to @reason.
@@ -50,6 +59,7 @@ struct hpcvm_vm;
 struct hpcvm_call {
 	void *cmd;
 	struct hpcvm_vm *vm;
+	struct hpcvm_watch *watch;
 	bool owner;
 	u32 reason;
 	u64 detail;
@@ -82,8 +92,10 @@ u64 hpcvm_vm_id(const struct hpcvm_vm *vm);
 struct kvm *hpcvm_vm_kvm(const struct hpcvm_vm *vm);
 u64 hpcvm_vm_splits(const struct hpcvm_vm *vm);
 struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm);
+struct hpcvm_watched *hpcvm_vm_watched(struct hpcvm_vm *vm);
 int hpcvm_vm_lock(struct hpcvm_call *call);
 int hpcvm_vm_lock_own(struct hpcvm_call *call);
+bool hpcvm_vm_trylock(struct hpcvm_vm *vm);
 void hpcvm_vm_unlock(struct hpcvm_vm *vm);
 bool hpcvm_vm_ended(const struct hpcvm_vm *vm);
 
@@ -141,6 +153,7 @@ u64 hpcvm_slots_overlap(const struct hpcvm_slots *slots, u64 gpa, u64 end);
 
 /* verify.c: does the memory promise hold now? */
 int hpcvm_mem_verify(struct hpcvm_call *call);
+int hpcvm_verify_state(struct hpcvm_vm *vm);
 
 /* memory.c: hugetlb files from the node's pools */
 int hpcvm_memory_init(void);
@@ -157,6 +170,7 @@ u64 hpcvm_memory_free(u64 page_size);
  * @nodes: nodes they are on, a bit each, bit 63 for all from there up.
  * @absent_at: file offset of the first hole; U64_MAX if there is none.
  * @off_node_at: file offset of the first page on another node; U64_MAX.
+ * @poison_at: file offset of the first page with a memory error; U64_MAX.
  */
 struct hpcvm_file_look {
 	u64 present;
@@ -164,6 +178,7 @@ struct hpcvm_file_look {
 	u64 nodes;
 	u64 absent_at;
 	u64 off_node_at;
+	u64 poison_at;
 };
 
 void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
@@ -184,11 +199,26 @@ struct hpcvm_kvm_pages {
 	bool shadow;
 };
 
+/**
+ * struct hpcvm_kvm_glance - what costs nothing to read, and changes when KVM
+ *	begins to map RAM in another way
+ * @generations: of the memslots; each change of one, its flags too, is a new
+ *	one.
+ * @splits: as in struct hpcvm_kvm_pages.
+ * @pages_4k: a power of two that the number of 4K mappings has reached.
+ */
+struct hpcvm_kvm_glance {
+	u64 generations;
+	u64 splits;
+	u64 pages_4k;
+};
+
 typedef int (*hpcvm_kvm_slot_fn)(const struct kvm_memory_slot *ms, void *arg);
 
 bool hpcvm_file_is_kvm_vm(struct file *file);
 struct kvm *hpcvm_kvm_of(struct file *file);
 void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count);
+void hpcvm_kvm_glance(struct kvm *kvm, struct hpcvm_kvm_glance *glance);
 int hpcvm_kvm_each_slot(struct kvm *kvm, u64 gpa, u64 end, hpcvm_kvm_slot_fn fn, void *arg);
 void hpcvm_kvm_each_slot_all(struct kvm *kvm, void (*fn)(const struct kvm_memory_slot *, void *),
 			     void *arg);
@@ -207,5 +237,43 @@ struct hpcvm_entry {
 };
 
 u64 hpcvm_pagetable_look(struct mm_struct *mm, unsigned long addr, struct hpcvm_entry *entry);
+
+/* watch.c: a broken promise is an event */
+
+/**
+ * struct hpcvm_state - how a VM's memory stands
+ * @broken: bits of enum hpcvm_broken.
+ * @pages: hugepages that are there.
+ */
+struct hpcvm_state {
+	u64 broken;
+	u64 pages;
+};
+
+/* The VM's side of all watches on it; only watch.c looks inside. */
+struct hpcvm_watched {
+	struct hpcvm_vm *vm;
+	struct mmu_notifier notifier;
+	int marks;			/* looks that the owner's changes call for */
+	struct delayed_work work;	/* alone uses the next two */
+	struct hpcvm_kvm_glance glance;
+	int periods;
+	wait_queue_head_t wait;
+	spinlock_t lock;		/* what follows, and each fd's side */
+	unsigned int polls;
+	bool ended;
+	struct hpcvm_state now;
+};
+
+int hpcvm_watch_init(void);
+void hpcvm_watch_exit(void);
+int hpcvm_watched_init(struct hpcvm_watched *watched, struct hpcvm_vm *vm);
+void hpcvm_watched_end(struct hpcvm_watched *watched);
+void hpcvm_watched_seen(struct hpcvm_watched *watched, const struct hpcvm_state *now);
+struct hpcvm_watch *hpcvm_watch_new(struct hpcvm_vm *vm);
+void hpcvm_watch_free(struct hpcvm_watch *watch);
+struct hpcvm_vm *hpcvm_watch_vm(const struct hpcvm_watch *watch);
+void hpcvm_watch_told(struct hpcvm_watch *watch, const struct hpcvm_state *state);
+__poll_t hpcvm_watch_poll(struct file *file, struct poll_table_struct *table);
 
 #endif

@@ -49,6 +49,22 @@ void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count)
 	count->shadow = READ_ONCE(kvm->arch.indirect_shadow_pages);
 }
 
+/** hpcvm_kvm_glance() - a first look at a VM, that takes no time */
+void hpcvm_kvm_glance(struct kvm *kvm, struct hpcvm_kvm_glance *glance)
+{
+	struct hpcvm_kvm_pages count;
+	int as_id, idx;
+
+	hpcvm_kvm_count(kvm, &count);
+	glance->splits = count.splits;
+	glance->pages_4k = fls64(count.pages[0]);
+	glance->generations = 0;
+	idx = srcu_read_lock(&kvm->srcu);
+	for (as_id = 0; as_id < compat_kvm_nr_as_ids(kvm); as_id++)
+		glance->generations += __kvm_memslots(kvm, as_id)->generation;
+	srcu_read_unlock(&kvm->srcu, idx);
+}
+
 /**
  * hpcvm_kvm_each_slot() - visit the memslots of a GPA range in order
  * @kvm: the VM.

@@ -111,6 +111,10 @@ static int look_in_file(struct look *look)
 	if (file.off_node)
 		offence(look, HPCVM_BROKEN_NODE, HPCVM_REASON_PAGES_NODE,
 			file.off_node_at - ram->offset + ram->gpa, file.off_node);
+	if (file.poison_at != U64_MAX)
+		offence(look, HPCVM_BROKEN_POISON, HPCVM_REASON_POISON,
+			file.poison_at - ram->offset + ram->gpa,
+			file.poison_at - ram->offset + ram->gpa);
 	return 0;
 }
 

@@ -136,10 +136,14 @@ static int tell(const struct op *op, const struct hpcvm_call *call, void __user 
 	return err;
 }
 
-static long dispatch(struct hpcvm_vm *vm, unsigned int on, unsigned int nr, void __user *arg)
+static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr, void __user *arg)
 {
 	const struct op *op = find_op(nr, on);
-	struct hpcvm_call call = { .vm = vm, .owner = on == ON_VM };
+	struct hpcvm_call call = {
+		.vm = watch ? hpcvm_watch_vm(watch) : NULL,
+		.watch = watch,
+		.owner = on == ON_VM,
+	};
 	union cmd cmd = {};
 	struct verdict *verdict;
 	u32 usize;
@@ -212,18 +216,24 @@ static int __init hpcvm_init(void)
 	err = hpcvm_memory_init();
 	if (err)
 		return err;
-
+	err = hpcvm_watch_init();
+	if (err)
+		goto memory;
 	err = misc_register(&device);
-	if (err) {
-		hpcvm_memory_exit();
-		return err;
-	}
+	if (err)
+		goto watch;
 
 	/* From here on the device can be open: nothing may fail any more. */
 	hpcvm_vms_init(&device.this_device->kobj);
 	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
 		hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
 	return 0;
+
+watch:
+	hpcvm_watch_exit();
+memory:
+	hpcvm_memory_exit();
+	return err;
 }
 
 /* Every VM fd and handle holds the module, so none is left here. */
@@ -231,6 +241,7 @@ static void __exit hpcvm_exit(void)
 {
 	hpcvm_vms_exit();
 	misc_deregister(&device);
+	hpcvm_watch_exit();
 	hpcvm_memory_exit();
 }
 

@@ -188,6 +188,8 @@ static void look_at(struct hpcvm_file_look *look, const struct folio *folio, s32
 
 	look->present++;
 	look->nodes |= BIT_ULL(min(nid, 63));
+	if (folio_test_hwpoison(folio))
+		look->poison_at = min(look->poison_at, offset);
 	if (node == HPCVM_NODE_ANY || nid == node)
 		return;
 	look->off_node++;
@@ -217,7 +219,9 @@ void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
 	unsigned int seen = 0;
 	struct folio *folio;
 
-	*look = (struct hpcvm_file_look){ .absent_at = U64_MAX, .off_node_at = U64_MAX };
+	*look = (struct hpcvm_file_look){ 
+		.absent_at = U64_MAX, .off_node_at = U64_MAX, .poison_at = U64_MAX,
+	};
 	rcu_read_lock();
 	xas_for_each(&xas, folio, last) {
 		pgoff_t at;

@@ -65,13 +65,13 @@ static u64 sum_slots(struct hpcvm_mem_verify *cmd, const struct hpcvm_slot_repor
 }
 
 /* KVM's counters, split. */
-static void judge_kvm(struct hpcvm_call *call, struct kvm *kvm, struct legacy *legacy, u64 small)
+static void judge_kvm(struct hpcvm_vm *vm, struct legacy *legacy, u64 small,
+		      struct hpcvm_mem_verify *cmd)
 {
-	struct hpcvm_mem_verify *cmd = call->cmd;
 	struct hpcvm_kvm_pages count;
 	u64 excess;
 
-	hpcvm_kvm_count(kvm, &count);
+	hpcvm_kvm_count(hpcvm_vm_kvm(vm), &count);
 	if (count.shadow)
 		small = cmd->ram_bytes;
 	cmd->kvm_pages_4k = count.pages[0];
@@ -83,34 +83,51 @@ static void judge_kvm(struct hpcvm_call *call, struct kvm *kvm, struct legacy *l
 	excess = count.pages[0] - min(count.pages[0], legacy->frames);
 	if (excess)
 		cmd->broken |= HPCVM_BROKEN_4K;
-	if (count.splits > hpcvm_vm_splits(call->vm))
+	if (count.splits > hpcvm_vm_splits(vm))
 		cmd->broken |= HPCVM_BROKEN_SPLITS;
 	cmd->kvm_pages_4k_ram = max(excess, min(count.pages[0], small >> PAGE_SHIFT));
 	cmd->kvm_pages_4k_legacy = count.pages[0] - cmd->kvm_pages_4k_ram;
 }
 
-/* Everything that needs the VM's lock. */
-static int verify_locked(struct hpcvm_call *call, struct hpcvm_slot_report *reports)
+static u64 count_pages(const struct hpcvm_slot_report *reports, u32 nr)
 {
-	struct hpcvm_mem_verify *cmd = call->cmd;
-	struct hpcvm_slots *slots = hpcvm_vm_slots(call->vm);
-	struct kvm *kvm = hpcvm_vm_kvm(call->vm);
+	u64 pages = 0;
+
+	while (nr--)
+		pages += reports[nr].pages_present;
+	return pages;
+}
+
+/* Everything that needs the VM's lock. 0, -EINTR, or -ENODEV: the VM has ended. */
+static int verify_locked(struct hpcvm_vm *vm, struct hpcvm_mem_verify *cmd,
+			 struct hpcvm_slot_report *reports, struct hpcvm_state *state)
+{
+	struct hpcvm_slots *slots = hpcvm_vm_slots(vm);
+	struct kvm *kvm = hpcvm_vm_kvm(vm);
 	struct legacy legacy = { .slots = slots };
 	int err;
 
 	if (!mmget_not_zero(kvm->mm))
-		return hpcvm_refuse(call, -ENODEV, HPCVM_REASON_VM_GONE, hpcvm_vm_id(call->vm));
-	err = hpcvm_slots_look(call->vm, kvm->mm, reports);
+		return -ENODEV;
+	err = hpcvm_slots_look(vm, kvm->mm, reports);
 	/* Not mmput(): the last one tears down the address space, here. */
 	mmput_async(kvm->mm);
-	if (hpcvm_vm_ended(call->vm))
-		return hpcvm_refuse(call, -ENODEV, HPCVM_REASON_VM_GONE, hpcvm_vm_id(call->vm));
+	if (hpcvm_vm_ended(vm))
+		return -ENODEV;
 	if (err)
-		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0);
+		return err;
 	cmd->nr_slots = slots->nr;
 	hpcvm_kvm_each_slot_all(kvm, count_legacy, &legacy);
-	judge_kvm(call, kvm, &legacy, sum_slots(cmd, reports));
+	judge_kvm(vm, &legacy, sum_slots(cmd, reports), cmd);
+	state->broken = cmd->broken;
+	state->pages = count_pages(reports, cmd->nr_slots);
+	hpcvm_watched_seen(hpcvm_vm_watched(vm), state);
 	return 0;
+}
+
+static struct hpcvm_slot_report *new_reports(void)
+{
+	return kcalloc(HPCVM_SLOTS_MAX, sizeof(struct hpcvm_slot_report), GFP_KERNEL_ACCOUNT);
 }
 
 /* The reports, in the caller's idea of their size. */
@@ -141,19 +158,43 @@ int hpcvm_mem_verify(struct hpcvm_call *call)
 {
 	struct hpcvm_mem_verify *cmd = call->cmd;
 	struct hpcvm_slot_report *reports __free(kfree) = NULL;
+	struct hpcvm_state state;
 	u32 room = cmd->nr_slots;
 	int err;
 
 	if (room && (!cmd->slot_size || cmd->slot_size > PAGE_SIZE))
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SLOT_SIZE, PAGE_SIZE);
-	reports = kcalloc(HPCVM_SLOTS_MAX, sizeof(*reports), GFP_KERNEL_ACCOUNT);
+	reports = new_reports();
 	if (!reports)
 		return -ENOMEM;
 
 	err = hpcvm_vm_lock(call);
 	if (err)
 		return err;
-	err = verify_locked(call, reports);
+	err = verify_locked(call->vm, cmd, reports, &state);
 	hpcvm_vm_unlock(call->vm);
-	return err ? err : copy_reports(cmd, room, reports);
+	if (err == -ENODEV)
+		return hpcvm_refuse(call, err, HPCVM_REASON_VM_GONE, hpcvm_vm_id(call->vm));
+	if (err)
+		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0);
+	err = copy_reports(cmd, room, reports);
+	if (!err)
+		hpcvm_watch_told(call->watch, &state);
+	return err;
+}
+
+/**
+ * hpcvm_verify_state() - look at all memory of a VM for those who watch it
+ * @vm: locked.
+ *
+ * Return: 0, -ENOMEM, or -EINTR or -ENODEV if the VM is ending. Context:
+ * process, may sleep.
+ */
+int hpcvm_verify_state(struct hpcvm_vm *vm)
+{
+	struct hpcvm_slot_report *reports __free(kfree) = new_reports();
+	struct hpcvm_mem_verify cmd = {};
+	struct hpcvm_state state;
+
+	return reports ? verify_locked(vm, &cmd, reports, &state) : -ENOMEM;
 }

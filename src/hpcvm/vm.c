@@ -40,6 +40,7 @@ struct hpcvm_vm {
 	u64 splits;			/* nx_lpage_splits when it was created */
 
 	bool ended;			/* set before vm_end() takes the lock */
+	struct hpcvm_watched watched;
 	struct mutex lock;		/* what follows */
 	struct hpcvm_slots slots;
 };
@@ -70,6 +71,11 @@ struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm)
 {
 	lockdep_assert_held(&vm->lock);
 	return &vm->slots;
+}
+
+struct hpcvm_watched *hpcvm_vm_watched(struct hpcvm_vm *vm)
+{
+	return &vm->watched;
 }
 
 /* The VM fd is being closed: whoever holds the lock should hurry. */
@@ -108,6 +114,17 @@ int hpcvm_vm_lock_own(struct hpcvm_call *call)
 	if (current->mm != call->vm->kvm->mm)
 		return hpcvm_refuse(call, -EPERM, HPCVM_REASON_OTHER_MM, 0);
 	return hpcvm_vm_lock(call);
+}
+
+/* hpcvm_vm_lock() for who has time: false where it would wait, or refuse. */
+bool hpcvm_vm_trylock(struct hpcvm_vm *vm)
+{
+	if (!mutex_trylock(&vm->lock))
+		return false;
+	if (!hpcvm_vm_ended(vm))
+		return true;
+	mutex_unlock(&vm->lock);
+	return false;
 }
 
 void hpcvm_vm_unlock(struct hpcvm_vm *vm)
@@ -193,6 +210,7 @@ static void vm_end(struct hpcvm_vm *vm)
 	mutex_unlock(&vms_lock);
 
 	WRITE_ONCE(vm->ended, true);
+	hpcvm_watched_end(&vm->watched);
 	mutex_lock(&vm->lock);
 	hpcvm_slots_drop(&vm->slots);
 	mutex_unlock(&vm->lock);
@@ -205,13 +223,18 @@ static void vm_end(struct hpcvm_vm *vm)
 
 static int vm_release(struct inode *inode, struct file *file)
 {
-	vm_end(file->private_data);
+	struct hpcvm_watch *watch = file->private_data;
+	struct hpcvm_vm *vm = hpcvm_watch_vm(watch);
+
+	hpcvm_watch_free(watch);
+	vm_end(vm);
 	return 0;
 }
 
 static const struct file_operations vm_fops = {
 	.owner = THIS_MODULE,
 	.release = vm_release,
+	.poll = hpcvm_watch_poll,
 	.unlocked_ioctl = hpcvm_vm_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,
@@ -219,8 +242,10 @@ static const struct file_operations vm_fops = {
 
 static int handle_release(struct inode *inode, struct file *file)
 {
-	struct hpcvm_vm *vm = file->private_data;
+	struct hpcvm_watch *watch = file->private_data;
+	struct hpcvm_vm *vm = hpcvm_watch_vm(watch);
 
+	hpcvm_watch_free(watch);
 	kobject_put(&vm->kobj);
 	return 0;
 }
@@ -228,6 +253,7 @@ static int handle_release(struct inode *inode, struct file *file)
 static const struct file_operations handle_fops = {
 	.owner = THIS_MODULE,
 	.release = handle_release,
+	.poll = hpcvm_watch_poll,
 	.unlocked_ioctl = hpcvm_handle_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,
@@ -267,28 +293,18 @@ static int make_vms_dir(void)
 	return vms_dir ? 0 : -ENOMEM;
 }
 
-/* A new VM, listed and in sysfs, without an fd yet. */
-static struct hpcvm_vm *vm_new(struct hpcvm_call *call, struct file *kvm_file)
+/* A new VM, as yet unknown to the world. */
+static struct hpcvm_vm *vm_new(const struct hpcvm_vm_create *cmd, struct file *kvm_file)
 {
-	struct hpcvm_vm_create *cmd = call->cmd;
 	struct hpcvm_kvm_pages count;
-	struct hpcvm_vm *vm, *other;
+	struct hpcvm_vm *vm;
 	int err;
 
-	guard(mutex)(&vms_lock);
-	list_for_each_entry(other, &vms, entry)
-		if (other->kvm == hpcvm_kvm_of(kvm_file))
-			return ERR_PTR(hpcvm_refuse(call, -EBUSY, HPCVM_REASON_VM_EXISTS,
-						    other->id));
-
-	err = make_vms_dir();
-	if (err)
-		return ERR_PTR(err);
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
+	kobject_init(&vm->kobj, &vm_type);
 	mutex_init(&vm->lock);
-	vm->id = ++last_id;
 	import_uuid(&vm->uuid, cmd->uuid);
 	strscpy(vm->name, cmd->name, sizeof(vm->name));
 	vm->uid = current_uid();
@@ -297,16 +313,53 @@ static struct hpcvm_vm *vm_new(struct hpcvm_call *call, struct file *kvm_file)
 	hpcvm_kvm_count(vm->kvm, &count);
 	vm->splits = count.splits;
 
-	err = kobject_init_and_add(&vm->kobj, &vm_type, vms_dir, "%llu", vm->id);
+	/* Not under a lock of ours: this waits for the caller's mmap_lock. */
+	err = hpcvm_watched_init(&vm->watched, vm);
+	if (!err)
+		return vm;
+	kobject_put(&vm->kobj);
+	return ERR_PTR(err);
+}
+
+/* List it and show it in sysfs, unless its KVM VM is listed already. */
+static int vm_add(struct hpcvm_call *call, struct hpcvm_vm *vm, struct file *kvm_file)
+{
+	struct hpcvm_vm *other;
+	int err;
+
+	guard(mutex)(&vms_lock);
+	list_for_each_entry(other, &vms, entry)
+		if (other->kvm == vm->kvm)
+			return hpcvm_refuse(call, -EBUSY, HPCVM_REASON_VM_EXISTS, other->id);
+
+	err = make_vms_dir();
+	if (err)
+		return err;
+	vm->id = last_id + 1;
+	err = kobject_add(&vm->kobj, vms_dir, "%llu", vm->id);
 	if (!err)
 		err = hpcvm_slots_init(&vm->slots, &vm->kobj);
-	if (err) {
-		kobject_put(&vm->kobj);
-		return ERR_PTR(err);
-	}
+	if (err)
+		return err;
+	last_id = vm->id;
 	vm->kvm_file = get_file(kvm_file);
 	list_add_tail(&vm->entry, &vms);
-	return vm;
+	return 0;
+}
+
+/* The file of a VM fd or a handle, with its watch. */
+static struct file *vm_file(struct hpcvm_vm *vm, const char *name,
+			    const struct file_operations *fops, int flags)
+{
+	struct hpcvm_watch *watch = hpcvm_watch_new(vm);
+	struct file *file;
+
+	if (!watch)
+		return ERR_PTR(-ENOMEM);
+	file = anon_inode_getfile(name, fops, watch, flags);
+	if (IS_ERR(file))
+		hpcvm_watch_free(watch);
+	return file;
 }
 
 /**
@@ -329,10 +382,16 @@ int hpcvm_vm_create(struct hpcvm_call *call)
 		err = check_name(call, cmd->name);
 	if (err)
 		return err;
-	vm = vm_new(call, kvm_file);
+	vm = vm_new(cmd, kvm_file);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	file = anon_inode_getfile("hpcvm-vm", &vm_fops, vm, O_RDWR);
+	err = vm_add(call, vm, kvm_file);
+	if (err) {
+		hpcvm_watched_end(&vm->watched);
+		kobject_put(&vm->kobj);
+		return err;
+	}
+	file = vm_file(vm, "hpcvm-vm", &vm_fops, O_RDWR);
 	if (IS_ERR(file)) {
 		vm_end(vm);
 		return PTR_ERR(file);
@@ -383,7 +442,7 @@ int hpcvm_vm_open(struct hpcvm_call *call)
 	vm = vm_find(call, cmd->id);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	file = anon_inode_getfile("hpcvm-handle", &handle_fops, vm, O_RDONLY);
+	file = vm_file(vm, "hpcvm-handle", &handle_fops, O_RDONLY);
 	if (IS_ERR(file)) {
 		kobject_put(&vm->kobj);
 		return PTR_ERR(file);

@@ -420,6 +420,9 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		else
 			say(t, "NUMA node %d", e->node);
 		return;
+	case HPCVM_REASON_POISON:
+		say(t, "the hugepage at guest address 0x%" PRIx64 " has a memory error", d);
+		return;
 	}
 	errno = e->err;
 	say(t, "%s failed for a reason that this program does not know (%u, detail %" PRIu64 "): %m",
@@ -462,6 +465,8 @@ static const char *broken_sentence(enum hpcvm_broken bit)
 		return "the nx_huge_pages workaround has split hugepages of this VM";
 	case HPCVM_BROKEN_COPY_ON_WRITE:
 		return "what the guest writes next goes to copies of its hugepages (its process has been forked)";
+	case HPCVM_BROKEN_POISON:
+		return "hugepages have memory errors: the guest lost what was in them";
 	}
 	return "an unknown promise is broken";
 }

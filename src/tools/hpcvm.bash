@@ -19,7 +19,7 @@ _hpcvm()
 		words=(--json --help)
 		;;
 	proof)
-		words=(--json --help)
+		words=(--json --watch --help)
 		for file in "$vms"/*/name; do
 			[ -r "$file" ] && words+=("$(<"$file")")
 		done

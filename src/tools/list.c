@@ -59,7 +59,7 @@ static int run(const struct command *self, int argc, char **argv)
 	int status, first, nr, width = 4;
 	bool json;
 
-	first = parse_options(self, argc, argv, &json, &status);
+	first = parse_options(self, argc, argv, &json, NULL, NULL, &status);
 	if (first < 0 || first < argc) {
 		json_object_put(all);
 		return first < 0 ? status : usage_error(self, "it takes no operand");

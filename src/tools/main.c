@@ -58,11 +58,12 @@ int usage_error(const struct command *cmd, const char *fmt, ...)
 }
 
 int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
-		  int *status)
+		  const struct option *more, bool *flag, int *status)
 {
-	static const struct option options[] = {
+	struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
+		more ? *more : (struct option){ 0 },
 		{ 0 },
 	};
 	int c;
@@ -79,6 +80,10 @@ int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
 			*status = EXIT_HOLDS;
 			return -1;
 		default:
+			if (more && c == more->val) {
+				*flag = true;
+				break;
+			}
 			*status = usage_error(cmd, "there is no option %s",
 					      argv[optind - 1]);
 			return -1;

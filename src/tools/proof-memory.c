@@ -27,7 +27,7 @@ struct memory {
 		    HPCVM_BROKEN_UNCOVERED | HPCVM_BROKEN_OTHER_MEMORY | \
 		    HPCVM_BROKEN_SMALL | HPCVM_BROKEN_DIRTY_LOG | \
 		    HPCVM_BROKEN_4K | HPCVM_BROKEN_SPLITS | \
-		    HPCVM_BROKEN_COPY_ON_WRITE)
+		    HPCVM_BROKEN_COPY_ON_WRITE | HPCVM_BROKEN_POISON)
 
 /* Ask until there is room for every slot. */
 static int verify(struct memory *m, int vm, struct hpcvm_error *e)
@@ -78,7 +78,8 @@ static void print(const struct report *r, const struct memory *m)
 	report_line(r, mark(m, HPCVM_BROKEN_NO_RAM), "RAM is in hpcvm's charge",
 		    "%s in %u slot%s, %s of it adopted", size_word(v->ram_bytes).s, v->nr_slots,
 		    v->nr_slots == 1 ? "" : "s", m->adopted ? size_word(m->adopted).s : "none");
-	report_line(r, mark(m, HPCVM_BROKEN_ABSENT | HPCVM_BROKEN_COPY_ON_WRITE), "all of it is hugepages",
+	report_line(r, mark(m, HPCVM_BROKEN_ABSENT | HPCVM_BROKEN_COPY_ON_WRITE |
+			       HPCVM_BROKEN_POISON), "all of it is hugepages",
 		    "%" PRIu64 " of %" PRIu64 " there, of %s or more", m->present, m->wanted,
 		    size_word(m->page_size).s);
 	if (m->promised)

@@ -7,9 +7,12 @@
  * counters at the time of asking.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tool.h"
@@ -20,6 +23,21 @@ static const struct section {
 } sections[] = {
 	{ "memory", proof_memory },
 };
+
+/* Each section once. */
+static int look(struct proof *p)
+{
+	int status = EXIT_HOLDS;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+		struct json_object *o = sections[i].look(p);
+
+		json_add(p->report.root, sections[i].name, o);
+		if (!o)
+			status = EXIT_TROUBLE;
+	}
+	return status;
+}
 
 /* Everything that can go wrong before there is something to prove. */
 static int prove(struct proof *p, const struct vm *vms, int nr, int dev, const char *what)
@@ -38,19 +56,10 @@ static int prove(struct proof *p, const struct vm *vms, int nr, int dev, const c
 		report_text(&p->report, "VM %" PRIu64 ", %s, %s\n", p->info->id,
 			    *p->info->name ? p->info->name : "without a name",
 			    *p->info->uuid ? p->info->uuid : "without a UUID");
-		status = EXIT_HOLDS;
-		for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
-			struct json_object *o = sections[i].look(p);
-
-			json_add(p->report.root, sections[i].name, o);
-			if (!o)
-				status = EXIT_TROUBLE;
-		}
+		status = look(p);
 	} else {
 		report_error(&p->report, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));
 	}
-	if (p->vm >= 0)
-		close(p->vm);
 	if (status == EXIT_HOLDS && report_failures(&p->report))
 		status = EXIT_BROKEN;
 	return status;
@@ -70,18 +79,88 @@ static void conclude(const struct report *r, int status)
 			    json_object_get_string(json_object_array_get_idx(r->failed, i)));
 }
 
+/* --watch */
+
+static void news(const char *what, const char *sentence)
+{
+	char when[32];
+	time_t now = time(NULL);
+
+	strftime(when, sizeof(when), "%F %T", localtime(&now));
+	printf("%s %s%s%s\n", when, what, *sentence ? ": " : "", sentence);
+}
+
+/* Sentences of @a that are not in @b. */
+static void print_missing(const char *what, struct json_object *a, struct json_object *b)
+{
+	size_t n = json_object_array_length(a), m = json_object_array_length(b), j;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *s = json_object_get_string(json_object_array_get_idx(a, i));
+
+		for (j = 0; j < m; j++)
+			if (!strcmp(s, json_object_get_string(json_object_array_get_idx(b, j))))
+				break;
+		if (j == m)
+			news(what, s);
+	}
+}
+
+/* The VM's fd has news: look again, and tell what is different. */
+static bool tell_news(struct proof *p)
+{
+	struct proof now = { .vm = p->vm, .info = p->info, .query = p->query };
+	struct report was = p->report;
+	bool seen;
+
+	report_begin(&now.report, true, 0);
+	seen = look(&now) == EXIT_HOLDS;
+	if (seen) {
+		print_missing("broken", now.report.failed, was.failed);
+		print_missing("holds again", was.failed, now.report.failed);
+		p->report.failed = now.report.failed;
+		now.report.failed = was.failed;
+	}
+	report_free(&now.report);
+	return seen;
+}
+
+/* Until the VM ends. Was a promise ever broken? */
+static int watch(struct proof *p, int status)
+{
+	struct pollfd pfd = { .fd = p->vm, .events = POLLIN };
+
+	report_text(&p->report, "Watching; Ctrl-C ends it.\n");
+	while (!fflush(stdout) && poll(&pfd, 1, -1) > 0 && !(pfd.revents & POLLHUP)) {
+		/* Who cannot look waits for the end, which is the likely cause. */
+		if (!tell_news(p))
+			pfd.events = 0;
+		if (report_failures(&p->report))
+			status = EXIT_BROKEN;
+	}
+	if (!(pfd.revents & POLLHUP)) {
+		perror("hpcvm proof: cannot go on watching");
+		return EXIT_TROUBLE;
+	}
+	news("the VM has ended", "");
+	return status;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
+	static const struct option more[] = { { "watch", no_argument, NULL, 'w' }, { 0 } };
 	char sentence[HPCVM_SENTENCE_MAX];
 	struct proof p = { .vm = -1 };
 	struct hpcvm_error e;
 	struct vm *vms = NULL;
 	int status, first, dev, nr;
-	bool json;
+	bool json, watching = false;
 
-	first = parse_options(self, argc, argv, &json, &status);
+	first = parse_options(self, argc, argv, &json, more, &watching, &status);
 	if (first < 0)
 		return status;
+	if (json && watching)
+		return usage_error(self, "--watch prints lines, not JSON: take one of the two");
 	if (first == argc)
 		return usage_error(self, "say which VM: its name, UUID or id");
 	if (first + 1 < argc)
@@ -104,6 +183,10 @@ static int run(const struct command *self, int argc, char **argv)
 		else
 			status = prove(&p, vms, nr, dev, argv[first]);
 		conclude(&p.report, status);
+		if (watching && status != EXIT_TROUBLE)
+			status = watch(&p, status);
+		if (p.vm >= 0)
+			close(p.vm);
 		vms_free(vms, nr);
 		close(dev);
 	}
@@ -112,12 +195,14 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command cmd_proof = {
 	.name = "proof",
-	.args = "[--json] DOMAIN|UUID|ID",
+	.args = "[--json|--watch] DOMAIN|UUID|ID",
 	.summary = "show whether each promise to a VM holds now",
 	.help = "Look at a VM's memory as it is now, in the node's page tables and in KVM's\n"
 		"memory slots and counters, and show which promises hold. The VM is called\n"
 		"by its libvirt name, its UUID or its id in hpcvm list.\n\n"
-		"      --json  print JSON\n\n"
+		"      --json   print JSON\n"
+		"      --watch  go on, and print a line when a promise is broken or holds\n"
+		"               again, until the VM ends\n\n"
 		"Exits 0 if each promise holds, 1 if one is broken, 2 if it could not look:\n"
 		"no such VM, not permitted, wrong usage.\n",
 	.run = run,

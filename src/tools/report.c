@@ -83,6 +83,12 @@ size_t report_failures(const struct report *r)
 	return json_object_array_length(r->failed);
 }
 
+void report_free(struct report *r)
+{
+	json_object_put(r->root);
+	json_object_put(r->failed);
+}
+
 int report_end(struct report *r, int status)
 {
 	json_add(r->root, "ok", json_object_new_boolean(status == EXIT_HOLDS));

@@ -40,12 +40,14 @@ extern const struct command cmd_list;
 extern const struct command cmd_proof;
 
 /* main.c */
+struct option;
 /*
- * Parse the options that all commands have. Returns the index of the first
- * operand, or -1 with the exit status in *status.
+ * Parse the options that all commands have, and one of the command's own that
+ * sets *flag; NULL if it has none. Returns the index of the first operand, or
+ * -1 with the exit status in *status.
  */
 int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
-		  int *status);
+		  const struct option *more, bool *flag, int *status);
 int usage_error(const struct command *cmd, const char *fmt, ...) PRINTF(2, 3);
 
 /* report.c */
@@ -68,7 +70,8 @@ void report_fail(struct report *r, const char *fmt, ...) PRINTF(2, 3);
 /* The same, for what kept the command from its work: text goes to stderr. */
 void report_error(struct report *r, const char *fmt, ...) PRINTF(2, 3);
 size_t report_failures(const struct report *r);
-/* Print the JSON form; returns status, or EXIT_TROUBLE if stdout is broken. */
+void report_free(struct report *r);
+/* Print the JSON form and free it all; returns status, or EXIT_TROUBLE if stdout is broken. */
 int report_end(struct report *r, int status);
 
 void json_add(struct json_object *to, const char *key, struct json_object *value);

@@ -48,6 +48,23 @@
  * process owns. A handle keeps nothing of the VM alive.
  */
 
+/**
+ * DOC: A broken promise is an event
+ *
+ * VM fds and handles can be polled (poll(), select(), epoll). One is readable
+ * (POLLIN) while the VM's memory is not as the last HPCVM_MEM_VERIFY on that
+ * fd has said, or as it should be where there was none: a promise is broken
+ * that held then, or holds again, or more pages are gone. The next
+ * HPCVM_MEM_VERIFY on the fd says what, and quietens it. POLLHUP: the VM has
+ * ended.
+ *
+ * The first poll of an fd begins the watch, closing the fd ends it; where
+ * nobody watches, it costs nothing. What changes in KVM's memslots or by
+ * KVM's splitting of hugepages is seen within a second, as is what changes in
+ * the owner's mappings; a memory error in a page that nobody has mapped yet,
+ * within a minute.
+ */
+
 #define HPCVM_TYPE 0xBC
 
 /**
@@ -169,6 +186,8 @@ enum {
  *	first such GPA.
  * @HPCVM_REASON_WRONG_NODE: a hugepage is not on the asked node; detail: the
  *	first such GPA.
+ * @HPCVM_REASON_POISON: a hugepage has a memory error; detail: the first such
+ *	GPA.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -218,6 +237,7 @@ enum hpcvm_reason {
 	HPCVM_REASON_NOT_PRESENT = 44,
 	HPCVM_REASON_COPY_ON_WRITE = 45,
 	HPCVM_REASON_WRONG_NODE = 46,
+	HPCVM_REASON_POISON = 47,
 };
 
 /**
@@ -571,6 +591,8 @@ struct hpcvm_mem_unslot {
  * @HPCVM_BROKEN_COPY_ON_WRITE: pages of an adopted slot are no longer the
  *	owner's own: what the guest writes next goes to copies, if there are
  *	pages for them.
+ * @HPCVM_BROKEN_POISON: hugepages have a memory error. The kernel may also
+ *	take such a page away: then it is absent.
  */
 enum hpcvm_broken {
 	HPCVM_BROKEN_NO_RAM = 1 << 0,
@@ -583,6 +605,7 @@ enum hpcvm_broken {
 	HPCVM_BROKEN_4K = 1 << 7,
 	HPCVM_BROKEN_SPLITS = 1 << 8,
 	HPCVM_BROKEN_COPY_ON_WRITE = 1 << 9,
+	HPCVM_BROKEN_POISON = 1 << 10,
 };
 
 /**
