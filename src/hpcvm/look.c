@@ -304,8 +304,6 @@ static int look_at_memslot(const struct kvm_memory_slot *ms, void *arg)
 			start, start);
 	if (ms->flags & KVM_MEM_READONLY)
 		offence(look, HPCVM_BROKEN_OTHER_MEMORY, HPCVM_REASON_KVM_READONLY, start, start);
-	if ((start ^ hva) & (look->ram->page_size - 1))
-		offence(look, HPCVM_BROKEN_SMALL, HPCVM_REASON_KVM_MISALIGNED, start, start);
 	if (ms->flags & KVM_MEM_LOG_DIRTY_PAGES)
 		offence(look, HPCVM_BROKEN_DIRTY_LOG, HPCVM_REASON_NONE, start, 0);
 	look_at_blocks(look, ms, start, end);
