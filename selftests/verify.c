@@ -158,6 +158,75 @@ TEST_F(slot, cut_later)
 	EXPECT_EQ(PAGES - 1, report.mapped_2m);
 }
 
+/* Memslots of the address space that KVM has for SMM. */
+#define SMM (1 << 16)
+
+/* What UEFI firmware does for Secure Boot: it hides the end of RAM in SMM. */
+TEST_F(slot, hidden_in_smm)
+{
+	struct hpcvm_slot_report report;
+	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, RAM);
+	struct hpcvm_mem_verify verify = verify_with(&report, 1);
+	uint64_t tseg = RAM - 2 * SZ_2M;
+
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, RAM, self->ram, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	memset(self->ram, 1, RAM);
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(0, verify.broken);
+	EXPECT_EQ(RAM - SZ_2M, report.kvm_bytes);
+	EXPECT_EQ(2 * SZ_2M / SZ_4K, verify.kvm_legacy_frames);
+
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, 0, NULL, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, tseg, self->ram, 0));
+	verify = verify_with(&report, 1);
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(0, verify.broken);
+	EXPECT_EQ(RAM - SZ_2M, report.kvm_bytes);
+	EXPECT_EQ(PAGES - 1, report.mapped_2m);
+	EXPECT_EQ(0, report.kvm_small);
+
+	/* SMM does not have all of it, then none. */
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, 0, NULL, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, tseg + SZ_2M, SZ_2M, self->ram + tseg + SZ_2M, 0));
+	verify = verify_with(&report, 1);
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(HPCVM_BROKEN_UNCOVERED, verify.broken);
+	EXPECT_EQ(tseg, verify.broken_gpa);
+	EXPECT_EQ(RAM - 2 * SZ_2M, report.kvm_bytes);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, 0, NULL, 0));
+	verify = verify_with(&report, 1);
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(HPCVM_BROKEN_UNCOVERED, verify.broken);
+	EXPECT_EQ(tseg, verify.broken_gpa);
+}
+
+/* And what breaks a promise for the guest breaks it in SMM. */
+TEST_F(slot, broken_in_smm)
+{
+	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, RAM);
+	struct hpcvm_mem_verify verify = verify_with(NULL, 0);
+	char *other = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, RAM, self->ram, KVM_MEM_LOG_DIRTY_PAGES));
+	EXPECT_EQ(HPCVM_BROKEN_DIRTY_LOG, broken(self->vm));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, 0, NULL, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 8 * SZ_2M, SZ_2M + SZ_4K,
+				 self->ram + 8 * SZ_2M, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	EXPECT_EQ(HPCVM_BROKEN_SMALL, verify.broken);
+	EXPECT_EQ(9 * SZ_2M, verify.broken_gpa);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, 0, NULL, 0));
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 8 * SZ_2M, SZ_2M, other, 0));
+	EXPECT_EQ(HPCVM_BROKEN_OTHER_MEMORY, broken(self->vm) & ~HPCVM_BROKEN_SMALL);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, SMM, 0, 0, NULL, 0));
+	EXPECT_EQ(0, broken(self->vm));
+	munmap(other, RAM);
+}
+
 /* A page that comes back on another node. */
 TEST_F(slot, moved_later)
 {

@@ -213,13 +213,20 @@ struct hpcvm_kvm_glance {
 	u64 pages_4k;
 };
 
+/* KVM's address spaces: of the guest, and of the firmware in SMM. */
+enum {
+	HPCVM_AS_GUEST = 0,
+	HPCVM_AS_SMM = 1,
+};
+
 typedef int (*hpcvm_kvm_slot_fn)(const struct kvm_memory_slot *ms, void *arg);
 
 bool hpcvm_file_is_kvm_vm(struct file *file);
 struct kvm *hpcvm_kvm_of(struct file *file);
 void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count);
 void hpcvm_kvm_glance(struct kvm *kvm, struct hpcvm_kvm_glance *glance);
-int hpcvm_kvm_each_slot(struct kvm *kvm, u64 gpa, u64 end, hpcvm_kvm_slot_fn fn, void *arg);
+int hpcvm_kvm_each_slot(struct kvm *kvm, int as_id, u64 gpa, u64 end,
+			hpcvm_kvm_slot_fn fn, void *arg);
 void hpcvm_kvm_each_slot_all(struct kvm *kvm, void (*fn)(const struct kvm_memory_slot *, void *),
 			     void *arg);
 bool hpcvm_kvm_small(const struct kvm_memory_slot *ms, u64 gpa);

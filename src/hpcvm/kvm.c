@@ -68,21 +68,25 @@ void hpcvm_kvm_glance(struct kvm *kvm, struct hpcvm_kvm_glance *glance)
 /**
  * hpcvm_kvm_each_slot() - visit the memslots of a GPA range in order
  * @kvm: the VM.
+ * @as_id: of this address space; one that the VM has not is empty.
  * @gpa: begin.
  * @end: one past the last byte.
- * @fn: called with each memslot of the normal address space that has a page
- *	in the range; ends the walk by returning an error. May sleep.
+ * @fn: called with each memslot that has a page in the range; ends the walk
+ *	by returning an error. May sleep.
  * @arg: for @fn.
  *
  * Return: 0 or @fn's error. Context: process; kvm->srcu is held meanwhile.
  */
-int hpcvm_kvm_each_slot(struct kvm *kvm, u64 gpa, u64 end, hpcvm_kvm_slot_fn fn, void *arg)
+int hpcvm_kvm_each_slot(struct kvm *kvm, int as_id, u64 gpa, u64 end,
+			hpcvm_kvm_slot_fn fn, void *arg)
 {
 	struct kvm_memslot_iter iter;
 	int idx, err = 0;
 
+	if (as_id >= compat_kvm_nr_as_ids(kvm))
+		return 0;
 	idx = srcu_read_lock(&kvm->srcu);
-	kvm_for_each_memslot_in_gfn_range(&iter, kvm_memslots(kvm), gpa_to_gfn(gpa),
+	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, as_id), gpa_to_gfn(gpa),
 					  gpa_to_gfn(end - 1) + 1) {
 		err = fn(iter.slot, arg);
 		if (err)

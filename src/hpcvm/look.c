@@ -14,6 +14,10 @@
  * whole hugepages? A promise is refused with the first offence; a
  * verification reports all.
  *
+ * KVM has a second address space, for SMM. UEFI firmware with Secure Boot
+ * hides a piece of RAM in it (TSEG), which the guest's own then lacks. So RAM
+ * is covered if either has it, and an offence counts in both.
+ *
  * RAM below HPCVM_LEGACY_END is the firmware's to remap: its pages are looked
  * at, KVM's memslots are not.
  */
@@ -32,7 +36,9 @@ struct look {
 	const struct place *place;
 	struct mm_struct *mm;
 	struct hpcvm_slot_report *report;
-	u64 covered;		/* KVM's memslots cover the RAM up to here */
+	int as_id;		/* which of KVM's address spaces */
+	u64 covered;		/* its memslots cover the RAM up to here */
+	u64 end;		/* of what is looked at */
 	u32 reason;		/* of the first offence */
 	u64 detail;
 };
@@ -244,7 +250,7 @@ static void count_mapped(struct look *look, const struct vm_area_struct *vma,
 	i_mmap_unlock_read(vma->vm_file->f_mapping);
 }
 
-/* The owner's mappings behind a piece of a memslot. */
+/* The owner's mappings behind a piece of a memslot; they are counted but once. */
 static int look_at_mappings(struct look *look, unsigned long hva, u64 gpa, u64 length)
 {
 	unsigned long addr, next, end = hva + length;
@@ -260,7 +266,7 @@ static int look_at_mappings(struct look *look, unsigned long hva, u64 gpa, u64 l
 		if (reason) {
 			offence(look, HPCVM_BROKEN_OTHER_MEMORY, reason,
 				gpa + (addr - hva), gpa + (addr - hva));
-		} else {
+		} else if (look->as_id == HPCVM_AS_GUEST) {
 			look->report->kvm_bytes += next - addr;
 			count_mapped(look, vma, addr, next);
 		}
@@ -284,20 +290,65 @@ static void look_at_blocks(struct look *look, const struct kvm_memory_slot *ms, 
 	}
 }
 
-/* One memslot of KVM that has RAM of ours; they come in order of GPA. */
-static int look_at_memslot(const struct kvm_memory_slot *ms, void *arg)
+/* What a memslot has of our RAM that was not yet looked at; they come in order of GPA. */
+static bool piece_of(const struct look *look, const struct kvm_memory_slot *ms,
+		     u64 *start, u64 *end, unsigned long *hva)
+{
+	u64 base = gfn_to_gpa(ms->base_gfn);
+
+	*start = max(base, look->covered);
+	*end = min(base + ((u64)ms->npages << PAGE_SHIFT), look->end);
+	*hva = ms->userspace_addr + (*start - base);
+	return *start < *end;
+}
+
+/* A memslot of SMM, behind a gap in the guest's own. */
+static int look_into_gap(const struct kvm_memory_slot *ms, void *arg)
 {
 	struct look *look = arg;
-	u64 base = gfn_to_gpa(ms->base_gfn);
-	u64 start = max(base, look->covered);
-	u64 end = min(base + ((u64)ms->npages << PAGE_SHIFT), hpcvm_ram_end(look->ram));
-	unsigned long hva = ms->userspace_addr + (start - base);
+	unsigned long hva;
+	u64 start, end;
 
-	if (start >= end)
+	if (!piece_of(look, ms, &start, &end, &hva))
 		return 0;
 	if (start > look->covered)
 		offence(look, HPCVM_BROKEN_UNCOVERED, HPCVM_REASON_KVM_UNCOVERED,
 			look->covered, look->covered);
+	look->covered = end;
+	return look_at_mappings(look, hva, start, end - start);
+}
+
+/* The guest has no memslot from look->covered to @end: is it hidden in SMM? */
+static int look_at_gap(struct look *look, u64 end)
+{
+	u64 all = look->end;
+	int err;
+
+	if (look->as_id != HPCVM_AS_GUEST || look->covered >= end)
+		return 0;
+	look->end = end;
+	err = hpcvm_kvm_each_slot(hpcvm_vm_kvm(look->vm), HPCVM_AS_SMM, look->covered, end,
+				  look_into_gap, look);
+	look->end = all;
+	if (!err && look->covered < end)
+		offence(look, HPCVM_BROKEN_UNCOVERED, HPCVM_REASON_KVM_UNCOVERED,
+			look->covered, look->covered);
+	return err;
+}
+
+/* One memslot of KVM that has RAM of ours. */
+static int look_at_memslot(const struct kvm_memory_slot *ms, void *arg)
+{
+	struct look *look = arg;
+	unsigned long hva;
+	u64 start, end;
+	int err;
+
+	if (!piece_of(look, ms, &start, &end, &hva))
+		return 0;
+	err = look_at_gap(look, start);
+	if (err)
+		return err;
 	look->covered = end;
 	if (ms->flags & KVM_MEM_GUEST_MEMFD)
 		offence(look, HPCVM_BROKEN_OTHER_MEMORY, HPCVM_REASON_KVM_OTHER_MEMORY,
@@ -308,6 +359,20 @@ static int look_at_memslot(const struct kvm_memory_slot *ms, void *arg)
 		offence(look, HPCVM_BROKEN_DIRTY_LOG, HPCVM_REASON_NONE, start, 0);
 	look_at_blocks(look, ms, start, end);
 	return look_at_mappings(look, hva, start, end - start);
+}
+
+static int look_at_address_space(struct look *look, int as_id)
+{
+	int err;
+
+	look->as_id = as_id;
+	look->covered = hpcvm_ram_huge_from(look->ram);
+	look->end = hpcvm_ram_end(look->ram);
+	if (look->covered == look->end)
+		return 0;
+	err = hpcvm_kvm_each_slot(hpcvm_vm_kvm(look->vm), as_id, look->covered, look->end,
+				  look_at_memslot, look);
+	return err ? err : look_at_gap(look, look->end);
 }
 
 /* The whole look. -EINTR, or 0 and what was seen in look and its report. */
@@ -326,14 +391,10 @@ static int look_at_ram(struct look *look)
 	};
 	look->place = ram->file ? &in_file : &in_mapping;
 	err = look->place->look(look);
-	look->covered = hpcvm_ram_huge_from(ram);
-	if (err || look->covered == hpcvm_ram_end(ram))
-		return err;
-	err = hpcvm_kvm_each_slot(hpcvm_vm_kvm(look->vm), look->covered, hpcvm_ram_end(ram),
-				  look_at_memslot, look);
-	if (!err && look->covered < hpcvm_ram_end(ram))
-		offence(look, HPCVM_BROKEN_UNCOVERED, HPCVM_REASON_KVM_UNCOVERED,
-			look->covered, look->covered);
+	if (!err)
+		err = look_at_address_space(look, HPCVM_AS_GUEST);
+	if (!err)
+		err = look_at_address_space(look, HPCVM_AS_SMM);
 	return err;
 }
 

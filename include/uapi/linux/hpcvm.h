@@ -579,7 +579,8 @@ struct hpcvm_mem_unslot {
  * @HPCVM_BROKEN_ABSENT: pages of a slot are gone from its file or, if it is
  *	adopted, from the owner's address space.
  * @HPCVM_BROKEN_NODE: pages are on another NUMA node than promised.
- * @HPCVM_BROKEN_UNCOVERED: KVM has no memslot for RAM of a slot.
+ * @HPCVM_BROKEN_UNCOVERED: KVM has no memslot for RAM of a slot, not even one
+ *	of SMM.
  * @HPCVM_BROKEN_OTHER_MEMORY: KVM's memslot maps other memory than the
  *	slot's, or maps its file privately, or read-only.
  * @HPCVM_BROKEN_SMALL: KVM may not map all of the RAM from
@@ -636,7 +637,8 @@ enum hpcvm_slot_kind {
  * @mapped_1g: 1 GiB entries, likewise.
  * @kvm_bytes: bytes of this range, from %HPCVM_LEGACY_END up, that KVM's
  *	memslots map from these pages.
- * @kvm_small: bytes from %HPCVM_LEGACY_END up that KVM may not map huge.
+ * @kvm_small: bytes from %HPCVM_LEGACY_END up that KVM may not map huge, for
+ *	the guest or for SMM; twice if for both.
  * @broken: bits of &enum hpcvm_broken.
  * @broken_gpa: the first GPA at which one of them was seen.
  */
