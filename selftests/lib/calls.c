@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +41,11 @@ static struct policy policy(void)
 	return p;
 }
 
-/* What a struct looks like from its end: reason, pad, detail. */
-static void refuse(void *s, size_t size, uint32_t reason, uint64_t detail)
+/* What a struct looks like from its end: reason, pad, detail; one has grown since. */
+static void refuse(unsigned int cmd, void *s, size_t size, uint32_t reason, uint64_t detail)
 {
+	if (cmd == HPCVM_CMD_MEM_CREATE)
+		size = offsetof(struct hpcvm_mem_create, out_reservation);
 	memcpy((char *)s + size - 16, &reason, 4);
 	memcpy((char *)s + size - 8, &detail, 8);
 }
@@ -59,11 +62,11 @@ static int module(int fd, unsigned int cmd, void *arg)
 	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
 	if (eintrs > 0) {
 		eintrs--;
-		refuse(arg, size, HPCVM_REASON_INTERRUPTED, 9);
+		refuse(cmd, arg, size, HPCVM_REASON_INTERRUPTED, 9);
 		return EINTR;
 	}
 	if (fail_with) {
-		refuse(arg, size, HPCVM_REASON_FLAGS, 0x123456789ULL);
+		refuse(cmd, arg, size, HPCVM_REASON_FLAGS, 0x123456789ULL);
 		return fail_with;
 	}
 	switch (cmd) {
@@ -79,6 +82,10 @@ static int module(int fd, unsigned int cmd, void *arg)
 		break;
 	case HPCVM_CMD_MEM_CREATE:
 		((struct hpcvm_mem_create *)arg)->out_fd = 43;
+		((struct hpcvm_mem_create *)arg)->out_reservation = 1ULL << 41;
+		break;
+	case HPCVM_CMD_RESERVE_PARK:
+		((struct hpcvm_reserve_park *)arg)->out_id = 1ULL << 42;
 		break;
 	case HPCVM_CMD_MEM_VERIFY:
 		((struct hpcvm_mem_verify *)arg)->ram_bytes = 6;
@@ -142,6 +149,28 @@ static void memory(void)
 	   !GOT(mem_verify)->slot_size, "mem_verify without slots");
 }
 
+static void reservations(void)
+{
+	struct hpcvm_error e;
+	uint64_t id = 0;
+
+	ok(hpcvm_mem_take(7, 4 * MIB, 2 * MIB, HPCVM_NODE_ANY, HPCVM_MEM_PREPARE, &id, &e) == 43 &&
+	   id == 1ULL << 41 && GOT(mem_create)->flags == HPCVM_MEM_PREPARE &&
+	   GOT(mem_create)->length == 4 * MIB && GOT(mem_create)->page_size == 2 * MIB, "mem_take");
+	ok(hpcvm_mem_create(7, 4 * MIB, 2 * MIB, HPCVM_NODE_ANY, &e) == 43 &&
+	   !GOT(mem_create)->flags, "mem_create has no flags");
+	ok(!hpcvm_reserve_park(7, 8, 1, 1000, HPCVM_RESERVE_ANYONE, &id, &e) && id == 1ULL << 42 &&
+	   GOT(reserve_park)->flags == HPCVM_RESERVE_UID && GOT(reserve_park)->uid == 1000 &&
+	   !GOT(reserve_park)->gid && GOT(reserve_park)->mem_fd == 8 &&
+	   GOT(reserve_park)->node == 1, "reserve_park for a uid");
+	ok(!hpcvm_reserve_park(7, 8, 1, 0, 4294967294LL, NULL, NULL) &&
+	   GOT(reserve_park)->flags == (HPCVM_RESERVE_UID | HPCVM_RESERVE_GID) &&
+	   GOT(reserve_park)->gid == 4294967294U, "reserve_park for root and a gid");
+	ok(!hpcvm_reserve_park(7, 8, 1, HPCVM_RESERVE_ANYONE, HPCVM_RESERVE_ANYONE, NULL, NULL) &&
+	   !GOT(reserve_park)->flags && !GOT(reserve_park)->uid, "reserve_park for anyone");
+	ok(!hpcvm_reserve_drop(7, 99, &e) && GOT(reserve_drop)->id == 99, "reserve_drop");
+}
+
 static void failures(void)
 {
 	struct hpcvm_mem_verify v;
@@ -165,6 +194,9 @@ static void failures(void)
 	ok(e.node == 3, "and on which node");
 	FAILS(hpcvm_mem_adopt(7, 3, 0, NULL, 0, &e), HPCVM_CMD_MEM_ADOPT);
 	ok(e.node == 3, "and on which node");
+	FAILS(hpcvm_reserve_park(7, 8, 3, -1, -1, NULL, &e), HPCVM_CMD_RESERVE_PARK);
+	ok(e.node == 3, "and on which node");
+	FAILS(hpcvm_reserve_drop(7, 1, &e), HPCVM_CMD_RESERVE_DROP);
 	FAILS(hpcvm_mem_unslot(7, 0, &e), HPCVM_CMD_MEM_UNSLOT);
 	FAILS(hpcvm_mem_verify(7, &v, NULL, 0, &e), HPCVM_CMD_MEM_VERIFY);
 	ok(hpcvm_mem_create(7, 1, 0, HPCVM_NODE_ANY, NULL) == -EBUSY, "no error, page size 0");
@@ -256,6 +288,7 @@ int main(void)
 	fake_ioctl = module;
 	vm();
 	memory();
+	reservations();
 	failures();
 	placed();
 	signals();

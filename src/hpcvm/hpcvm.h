@@ -2,9 +2,10 @@
 /*
  * What the objects of hpcvm.ko know of each other: functions, never fields.
  *
- *	main -> node, vm, memory           the device and its ioctls
+ *	main -> node, vm, reserve          the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
+ *	reserve -> memory
  *
  * Locks, outermost first:
  *
@@ -14,6 +15,11 @@
  *	mm->mmap_lock           the owner's mappings
  *	mapping->i_mmap_rwsem   the owner's page tables of one file
  *	watched->lock           who watches, and what was seen last (watch.c)
+ *
+ * and, on its own:
+ *
+ *	reservations_lock (reserve.c)   the list of reservations
+ *	inode lock                      a file's size, flags and owner
  *
  * No memory of user space is touched under any of them, and mmap_lock is
  * never waited for once the VM is ending: either could make whoever closes
@@ -37,6 +43,8 @@ struct kvm;
 struct kvm_memory_slot;
 struct mm_struct;
 struct poll_table_struct;
+struct path;
+struct reservation;
 
 struct hpcvm_vm;
 struct hpcvm_watch;
@@ -51,6 +59,8 @@ struct hpcvm_watch;
  * @detail: belongs to @reason.
  * @new_file: the file that a successful call leaves behind.
  * @new_fd: where the new fd stands in @cmd.
+ * @reservation: it comes or goes with this call; hpcvm_reserve_settle() hears
+ *	whether the call has succeeded.
  *
  * A handler that makes an fd leaves the file in @new_file and the place for
  * its number in @new_fd; the dispatcher writes all results and installs the
@@ -65,6 +75,7 @@ struct hpcvm_call {
 	u64 detail;
 	struct file *new_file;
 	s32 *new_fd;
+	struct reservation *reservation;
 };
 
 /* Refuse a call: remember why, return the errno. */
@@ -158,7 +169,12 @@ int hpcvm_verify_state(struct hpcvm_vm *vm);
 /* memory.c: hugetlb files from the node's pools */
 int hpcvm_memory_init(void);
 void hpcvm_memory_exit(void);
-int hpcvm_mem_create(struct hpcvm_call *call);
+int hpcvm_memory_check(struct hpcvm_call *call);
+struct file *hpcvm_memory_fresh(struct hpcvm_call *call);
+struct file *hpcvm_memory_prepare(struct hpcvm_call *call);
+bool hpcvm_memory_prepared(struct file *file);
+struct file *hpcvm_memory_hand_out(const struct path *path);
+void hpcvm_memory_take_back(const struct path *path);
 struct hstate *hpcvm_memory_hstate(struct file *file);
 bool hpcvm_memory_has(u64 page_size);
 u64 hpcvm_memory_free(u64 page_size);
@@ -167,6 +183,7 @@ u64 hpcvm_memory_free(u64 page_size);
  * struct hpcvm_file_look - what a range of a hugetlb file holds
  * @present: hugepages that are there.
  * @off_node: of these, on another node than asked.
+ * @held: of these, not the file's alone: mapped, pinned, in a pipe.
  * @nodes: nodes they are on, a bit each, bit 63 for all from there up.
  * @absent_at: file offset of the first hole; U64_MAX if there is none.
  * @off_node_at: file offset of the first page on another node; U64_MAX.
@@ -175,6 +192,7 @@ u64 hpcvm_memory_free(u64 page_size);
 struct hpcvm_file_look {
 	u64 present;
 	u64 off_node;
+	u64 held;
 	u64 nodes;
 	u64 absent_at;
 	u64 off_node_at;
@@ -183,6 +201,14 @@ struct hpcvm_file_look {
 
 void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
 		       struct hpcvm_file_look *look);
+
+/* reserve.c: memory that was prepared before anybody asks for it */
+void hpcvm_reserve_init(struct kobject *device);
+void hpcvm_reserve_exit(void);
+int hpcvm_mem_create(struct hpcvm_call *call);
+int hpcvm_reserve_park(struct hpcvm_call *call);
+int hpcvm_reserve_drop(struct hpcvm_call *call);
+void hpcvm_reserve_settle(struct reservation *r, bool done);
 
 /* kvm.c: what KVM says of a VM; nothing of KVM is linked */
 

@@ -45,6 +45,8 @@ union cmd {
 	struct hpcvm_mem_unslot mem_unslot;
 	struct hpcvm_mem_adopt mem_adopt;
 	struct hpcvm_mem_verify mem_verify;
+	struct hpcvm_reserve_park reserve_park;
+	struct hpcvm_reserve_drop reserve_drop;
 };
 
 struct op {
@@ -52,15 +54,17 @@ struct op {
 	u16 size;	/* of the struct as this module knows it */
 	u16 min_size;	/* of its first published version */
 	u16 verdict;	/* where in it the verdict stands */
+	u32 flags;	/* that it knows */
 	int (*fn)(struct hpcvm_call *call);
 };
 
-#define OP(_nr, _struct, _last, _on, _fn)				\
+#define OP(_nr, _struct, _last, _on, _fn, _flags...)			\
 	[HPCVM_CMD_##_nr] = {						\
 		.on = (_on),						\
 		.size = sizeof(struct _struct),				\
 		.min_size = offsetofend(struct _struct, _last),		\
 		.verdict = offsetof(struct _struct, reason),		\
+		.flags = (_flags + 0),					\
 		.fn = (_fn),						\
 	}
 
@@ -68,11 +72,15 @@ static const struct op ops[] = {
 	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE, hpcvm_query),
 	OP(VM_CREATE, hpcvm_vm_create, detail, ON_DEVICE, hpcvm_vm_create),
 	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, hpcvm_vm_open),
-	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, hpcvm_mem_create),
+	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, hpcvm_mem_create,
+	   (HPCVM_MEM_FRESH | HPCVM_MEM_PREPARE)),
 	OP(MEM_SLOT, hpcvm_mem_slot, detail, ON_VM, hpcvm_mem_slot),
 	OP(MEM_UNSLOT, hpcvm_mem_unslot, detail, ON_VM, hpcvm_mem_unslot),
 	OP(MEM_ADOPT, hpcvm_mem_adopt, detail, ON_VM, hpcvm_mem_adopt),
 	OP(MEM_VERIFY, hpcvm_mem_verify, detail, ON_VM | ON_HANDLE, hpcvm_mem_verify),
+	OP(RESERVE_PARK, hpcvm_reserve_park, detail, ON_DEVICE, hpcvm_reserve_park,
+	   (HPCVM_RESERVE_UID | HPCVM_RESERVE_GID)),
+	OP(RESERVE_DROP, hpcvm_reserve_drop, detail, ON_DEVICE, hpcvm_reserve_drop),
 };
 
 static const struct op *find_op(unsigned int cmd, unsigned int on)
@@ -91,8 +99,9 @@ static int check_common(const struct op *op, union cmd *cmd, struct hpcvm_call *
 {
 	struct verdict *verdict = (void *)cmd + op->verdict;
 
-	if (cmd->head.flags)
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_FLAGS, cmd->head.flags);
+	if (cmd->head.flags & ~op->flags)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_FLAGS,
+				    cmd->head.flags & ~op->flags);
 	if (verdict->pad)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    op->verdict + offsetof(struct verdict, pad));
@@ -175,6 +184,8 @@ static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr
 	*verdict = (struct verdict){};
 	cmd.head.size = usize;
 	err = finish(op, &cmd, &call, arg, usize);
+	if (call.reservation)
+		hpcvm_reserve_settle(call.reservation, !err);
 	return err == -EFAULT ? err : err ? tell(op, &call, arg, err) : 0;
 }
 
@@ -225,6 +236,7 @@ static int __init hpcvm_init(void)
 
 	/* From here on the device can be open: nothing may fail any more. */
 	hpcvm_vms_init(&device.this_device->kobj);
+	hpcvm_reserve_init(&device.this_device->kobj);
 	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
 		hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
 	return 0;
@@ -239,6 +251,7 @@ memory:
 /* Every VM fd and handle holds the module, so none is left here. */
 static void __exit hpcvm_exit(void)
 {
+	hpcvm_reserve_exit();
 	hpcvm_vms_exit();
 	misc_deregister(&device);
 	hpcvm_watch_exit();

@@ -16,6 +16,13 @@
  * The kernel takes the pages by the memory policy of the calling thread.
  * No setter of policies is exported, so the caller binds itself (libhpcvm
  * does) and the module verifies.
+ *
+ * A *prepared* file goes the first step and leaves the second to its maker,
+ * who may use many threads, and reserve.c to look. Nobody can write to it: it
+ * has been opened for reading alone, and an immutable inode cannot be opened
+ * for writing, not by root nor through /proc. A read fault brings a page that
+ * the kernel has zeroed. So it holds zeroes and nothing else until it is
+ * handed out, which ends its being prepared for good.
  */
 #include <linux/err.h>
 #include <linux/falloc.h>
@@ -187,6 +194,7 @@ static void look_at(struct hpcvm_file_look *look, const struct folio *folio, s32
 	int nid = folio_nid(folio);
 
 	look->present++;
+	look->held += folio_ref_count(folio) != compat_hugetlb_cache_refs(folio);
 	look->nodes |= BIT_ULL(min(nid, 63));
 	if (folio_test_hwpoison(folio))
 		look->poison_at = min(look->poison_at, offset);
@@ -245,8 +253,8 @@ void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
 		look->absent_at = min(look->absent_at, offset);
 }
 
-/* A new, empty, unnamed file. */
-static struct file *new_file(struct pool *pool)
+/* A new, empty, unnamed file, opened as @flags say. */
+static struct file *new_file(struct pool *pool, int flags)
 {
 	struct path dir = { .mnt = pool->mnt, .dentry = pool->mnt->mnt_root };
 	struct file *tmp, *file;
@@ -255,7 +263,7 @@ static struct file *new_file(struct pool *pool)
 	if (IS_ERR(tmp))
 		return tmp;
 	/* The file that makes the inode is not one for an fd table. */
-	file = dentry_open(&tmp->f_path, O_RDWR | O_LARGEFILE, current_cred());
+	file = dentry_open(&tmp->f_path, flags | O_LARGEFILE, current_cred());
 	fput(tmp);
 	return file;
 }
@@ -270,11 +278,11 @@ static struct file *new_file(struct pool *pool)
  */
 static int reserve(struct file *file, u64 length)
 {
-	unsigned long addr;
+	unsigned long prot = PROT_READ | (file->f_mode & FMODE_WRITE ? PROT_WRITE : 0), addr;
 
 	if (current->mm->def_flags & VM_LOCKED)
 		return -EAGAIN;
-	addr = vm_mmap(file, 0, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	addr = vm_mmap(file, 0, length, prot, MAP_SHARED, 0);
 	if (IS_ERR_VALUE(addr))
 		return (int)addr;
 	return vm_munmap(addr, length);
@@ -296,9 +304,16 @@ static int refuse_pages(struct hpcvm_call *call, struct hstate *h, u64 missing, 
 	return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_LIMIT, missing);
 }
 
-static int check(struct hpcvm_call *call, struct pool *pool)
+/**
+ * hpcvm_memory_check() - can there be memory of this kind at all?
+ * @call: HPCVM_MEM_CREATE.
+ *
+ * Return: 0 or a documented errno.
+ */
+int hpcvm_memory_check(struct hpcvm_call *call)
 {
 	struct hpcvm_mem_create *cmd = call->cmd;
+	struct pool *pool = pool_of(cmd->page_size);
 	u64 limit;
 
 	if (!pool)
@@ -399,32 +414,113 @@ static int populate_bound(struct hpcvm_call *call, struct pool *pool, struct fil
 }
 
 /**
- * hpcvm_mem_create() - HPCVM_MEM_CREATE
- * @call: on the device.
+ * hpcvm_memory_fresh() - a file with all its pages, from the pool
+ * @call: HPCVM_MEM_CREATE, checked.
  *
- * Return: 0 with the file in the call, or a documented errno with nothing
- * kept. Context: process with an mm; sleeps as long as zeroing takes.
+ * Return: the file, or a documented errno with nothing kept. Context: process
+ * with an mm; sleeps as long as zeroing takes.
  */
-int hpcvm_mem_create(struct hpcvm_call *call)
+struct file *hpcvm_memory_fresh(struct hpcvm_call *call)
 {
 	struct hpcvm_mem_create *cmd = call->cmd;
 	struct pool *pool = pool_of(cmd->page_size);
-	struct file *file;
+	struct file *file = new_file(pool, O_RDWR);
 	int err;
 
-	err = check(call, pool);
-	if (err)
-		return err;
-	file = new_file(pool);
 	if (IS_ERR(file))
-		return PTR_ERR(file);
+		return file;
 	err = populate_bound(call, pool, file);
 	if (err) {
 		fput(file);
-		return err;
+		return ERR_PTR(err);
 	}
 	seal(file);
-	call->new_file = file;
-	call->new_fd = &cmd->out_fd;
-	return 0;
+	return file;
+}
+
+/* Reserve pages for a file that its maker will populate. */
+static int reserve_all(struct hpcvm_call *call, struct hstate *h, struct file *file)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	u64 want = cmd->length >> huge_page_shift(h);
+	int err;
+
+	err = check_pool(call, h, want);
+	if (err || !reserve(file, cmd->length))
+		return err;
+	err = check_pool(call, h, want);
+	return err ? err : hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_LIMIT, want);
+}
+
+/**
+ * hpcvm_memory_prepare() - a file without pages that nobody can write to
+ * @call: HPCVM_MEM_CREATE, checked.
+ *
+ * Return: the file, or a documented errno with nothing kept. Context: process
+ * with an mm.
+ */
+struct file *hpcvm_memory_prepare(struct hpcvm_call *call)
+{
+	struct hpcvm_mem_create *cmd = call->cmd;
+	struct pool *pool = pool_of(cmd->page_size);
+	struct file *file = new_file(pool, O_RDONLY);
+	struct inode *inode;
+	int err;
+
+	if (IS_ERR(file))
+		return file;
+	inode = file_inode(file);
+	inode_lock(inode);
+	i_size_write(inode, cmd->length);
+	inode->i_flags |= S_IMMUTABLE;
+	inode_unlock(inode);
+	seal(file);
+
+	err = reserve_all(call, pool_hstate(pool), file);
+	if (err) {
+		fput(file);
+		return ERR_PTR(err);
+	}
+	return file;
+}
+
+/** hpcvm_memory_prepared() - has nobody ever been able to write to this file of ours? */
+bool hpcvm_memory_prepared(struct file *file)
+{
+	return IS_IMMUTABLE(file_inode(file));
+}
+
+/**
+ * hpcvm_memory_hand_out() - make a prepared file the caller's own
+ * @path: of the file; nobody else has a hold on it.
+ *
+ * Return: a new file, open for writing; or an errno, with the file as it was.
+ */
+struct file *hpcvm_memory_hand_out(const struct path *path)
+{
+	struct inode *inode = d_inode(path->dentry);
+	struct file *file;
+
+	inode_lock(inode);
+	inode->i_flags &= ~S_IMMUTABLE;
+	inode->i_uid = current_fsuid();
+	inode->i_gid = current_fsgid();
+	inode_unlock(inode);
+	file = dentry_open(path, O_RDWR | O_LARGEFILE, current_cred());
+	if (IS_ERR(file))
+		hpcvm_memory_take_back(path);
+	return file;
+}
+
+/**
+ * hpcvm_memory_take_back() - handing it out has failed, nobody has seen it
+ * @path: of the file.
+ */
+void hpcvm_memory_take_back(const struct path *path)
+{
+	struct inode *inode = d_inode(path->dentry);
+
+	inode_lock(inode);
+	inode->i_flags |= S_IMMUTABLE;
+	inode_unlock(inode);
 }

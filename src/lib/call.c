@@ -143,3 +143,32 @@ int hpcvm_mem_verify(int vm, struct hpcvm_mem_verify *verify,
 	};
 	return HPCVM_CALL(vm, HPCVM_CMD_MEM_VERIFY, verify, error);
 }
+
+int hpcvm_reserve_park(int dev, int mem_fd, int node, int64_t uid, int64_t gid,
+		       uint64_t *id, struct hpcvm_error *error)
+{
+	struct hpcvm_reserve_park p = { .size = sizeof(p), .mem_fd = mem_fd, .node = node };
+	int ret;
+
+	if (uid != HPCVM_RESERVE_ANYONE) {
+		p.flags |= HPCVM_RESERVE_UID;
+		p.uid = (uint32_t)uid;
+	}
+	if (gid != HPCVM_RESERVE_ANYONE) {
+		p.flags |= HPCVM_RESERVE_GID;
+		p.gid = (uint32_t)gid;
+	}
+	ret = HPCVM_CALL(dev, HPCVM_CMD_RESERVE_PARK, &p, error);
+	if (error)
+		error->node = node;
+	if (!ret && id)
+		*id = p.out_id;
+	return ret;
+}
+
+int hpcvm_reserve_drop(int dev, uint64_t id, struct hpcvm_error *error)
+{
+	struct hpcvm_reserve_drop d = { .size = sizeof(d), .id = id };
+
+	return HPCVM_CALL(dev, HPCVM_CMD_RESERVE_DROP, &d, error);
+}

@@ -29,6 +29,8 @@ static const char *const cmd_names[] = {
 	[HPCVM_CMD_MEM_UNSLOT] = "HPCVM_MEM_UNSLOT",
 	[HPCVM_CMD_MEM_VERIFY] = "HPCVM_MEM_VERIFY",
 	[HPCVM_CMD_MEM_ADOPT] = "HPCVM_MEM_ADOPT",
+	[HPCVM_CMD_RESERVE_PARK] = "HPCVM_RESERVE_PARK",
+	[HPCVM_CMD_RESERVE_DROP] = "HPCVM_RESERVE_DROP",
 };
 
 static const char *cmd_name(uint32_t cmd)
@@ -422,6 +424,36 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		return;
 	case HPCVM_REASON_POISON:
 		say(t, "the hugepage at guest address 0x%" PRIx64 " has a memory error", d);
+		return;
+	case HPCVM_REASON_NOT_ADMIN:
+		say(t, "only root (CAP_SYS_ADMIN) may make and drop reservations");
+		return;
+	case HPCVM_REASON_NOT_PREPARED:
+		say(t, "fd %d is no prepared memory, or has been handed out since", (int)d);
+		return;
+	case HPCVM_REASON_PARKED:
+		say(t, "the memory is parked already, as reservation %" PRIu64, d);
+		return;
+	case HPCVM_REASON_MAPPED:
+		say(t, "the memory is still mapped, here or in another process");
+		return;
+	case HPCVM_REASON_HELD:
+		say(t, "the memory has %" PRIu64 " more holder%s than this fd (a copy of it, or another process)",
+		    d, d == 1 ? "" : "s");
+		return;
+	case HPCVM_REASON_PAGES_HELD:
+		say_pages(t, d, e->page_size, "of the memory is", "of the memory are");
+		say(t, " held by somebody: pinned, or in a pipe");
+		return;
+	case HPCVM_REASON_RESERVATIONS_FULL:
+		say(t, "the node has the most reservations it can have, %" PRIu64
+		    "; give some back with: hpcvm reserve --drop ID", d);
+		return;
+	case HPCVM_REASON_RESERVATION_UNKNOWN:
+		say(t, "there is no reservation %" PRIu64 "; those that exist are listed by: hpcvm reserve --list", d);
+		return;
+	case HPCVM_REASON_RESERVE_FOR:
+		say(t, "%" PRIu64 " is no uid or gid here", d);
 		return;
 	}
 	errno = e->err;

@@ -120,14 +120,31 @@ int hpcvm_vm_open(int dev, uint64_t id, struct hpcvm_error *error);
  * @node: NUMA node or HPCVM_NODE_ANY.
  * @error: if not NULL, why it failed.
  *
- * Binds the calling thread's memory policy to @node for the length of the
- * call (the kernel takes pages by it), blocks its signals, and puts both
- * back. Takes as long as zeroing takes.
+ * Draws a reservation if there is one that fits; else takes fresh pages. Binds
+ * the calling thread's memory policy to @node for the length of the call (the
+ * kernel takes pages by it), blocks its signals, and puts both back. Fresh
+ * pages take as long as zeroing takes.
  *
  * Return: the memory's fd.
  */
 int hpcvm_mem_create(int dev, uint64_t length, uint64_t page_size, int node,
 		     struct hpcvm_error *error);
+
+/**
+ * hpcvm_mem_take() - hpcvm_mem_create() with all its choices
+ * @dev: from hpcvm_open().
+ * @length: bytes.
+ * @page_size: bytes: 2 MiB or 1 GiB.
+ * @node: NUMA node or HPCVM_NODE_ANY.
+ * @flags: bits of enum hpcvm_mem_flag.
+ * @reservation: if not NULL, the id of the reservation drawn; 0: fresh pages.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: the memory's fd; with HPCVM_MEM_PREPARE that of an empty file for
+ * hpcvm_reserve_park(), which is populated by reading.
+ */
+int hpcvm_mem_take(int dev, uint64_t length, uint64_t page_size, int node,
+		   uint32_t flags, uint64_t *reservation, struct hpcvm_error *error);
 
 /**
  * hpcvm_mem_slot() - HPCVM_MEM_SLOT
@@ -181,6 +198,36 @@ int hpcvm_mem_unslot(int vm, uint64_t gpa, struct hpcvm_error *error);
 int hpcvm_mem_verify(int vm, struct hpcvm_mem_verify *verify,
 		     struct hpcvm_slot_report *slots, uint32_t nr_slots,
 		     struct hpcvm_error *error);
+
+/* For hpcvm_reserve_park(): not for one uid (gid) only. */
+#define HPCVM_RESERVE_ANYONE (-1)
+
+/**
+ * hpcvm_reserve_park() - HPCVM_RESERVE_PARK
+ * @dev: from hpcvm_open().
+ * @mem_fd: from hpcvm_mem_take() with HPCVM_MEM_PREPARE, populated, not mapped.
+ * @node: NUMA node its pages are on, or HPCVM_NODE_ANY.
+ * @uid: who may draw it, or HPCVM_RESERVE_ANYONE.
+ * @gid: members of which group may draw it, or HPCVM_RESERVE_ANYONE.
+ * @id: if not NULL, the reservation's id.
+ * @error: if not NULL, why it failed.
+ *
+ * Close @mem_fd afterwards: what anybody has a hold on is not drawn.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_reserve_park(int dev, int mem_fd, int node, int64_t uid, int64_t gid,
+		       uint64_t *id, struct hpcvm_error *error);
+
+/**
+ * hpcvm_reserve_drop() - HPCVM_RESERVE_DROP
+ * @dev: from hpcvm_open().
+ * @id: the reservation's id.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_reserve_drop(int dev, uint64_t id, struct hpcvm_error *error);
 
 #ifdef __cplusplus
 }

@@ -78,8 +78,8 @@ static int bind_to(int node, struct policy *old)
 	}
 }
 
-int hpcvm_mem_create(int dev, uint64_t length, uint64_t page_size, int node,
-		     struct hpcvm_error *error)
+int hpcvm_mem_take(int dev, uint64_t length, uint64_t page_size, int node,
+		   uint32_t flags, uint64_t *reservation, struct hpcvm_error *error)
 {
 	struct hpcvm_error e = {
 		.err = EINVAL,
@@ -99,6 +99,7 @@ int hpcvm_mem_create(int dev, uint64_t length, uint64_t page_size, int node,
 	for (int i = 0; bound >= 0 && i < TRIES; i++) {
 		c = (struct hpcvm_mem_create){
 			.size = sizeof(c),
+			.flags = flags,
 			.length = length,
 			.page_size = page_size,
 			.node = node,
@@ -116,5 +117,13 @@ int hpcvm_mem_create(int dev, uint64_t length, uint64_t page_size, int node,
 	e.pages = page_size ? length / page_size : 0;
 	if (error)
 		*error = e;
+	if (!ret && reservation)
+		*reservation = c.out_reservation;
 	return ret ? ret : c.out_fd;
+}
+
+int hpcvm_mem_create(int dev, uint64_t length, uint64_t page_size, int node,
+		     struct hpcvm_error *error)
+{
+	return hpcvm_mem_take(dev, length, page_size, node, 0, NULL, error);
 }

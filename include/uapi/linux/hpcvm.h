@@ -99,6 +99,8 @@ enum {
 	HPCVM_CMD_MEM_UNSLOT = 0x12,
 	HPCVM_CMD_MEM_VERIFY = 0x13,
 	HPCVM_CMD_MEM_ADOPT = 0x14,
+	HPCVM_CMD_RESERVE_PARK = 0x18,
+	HPCVM_CMD_RESERVE_DROP = 0x19,
 };
 
 /**
@@ -188,6 +190,21 @@ enum {
  *	first such GPA.
  * @HPCVM_REASON_POISON: a hugepage has a memory error; detail: the first such
  *	GPA.
+ * @HPCVM_REASON_NOT_ADMIN: the caller lacks CAP_SYS_ADMIN.
+ * @HPCVM_REASON_NOT_PREPARED: the file was not made by %HPCVM_MEM_PREPARE, or
+ *	has been handed out since; detail: the fd.
+ * @HPCVM_REASON_PARKED: the file is parked already; detail: the reservation's
+ *	id.
+ * @HPCVM_REASON_MAPPED: the file is still mapped.
+ * @HPCVM_REASON_HELD: somebody besides the caller's fd has the file; detail:
+ *	how many times.
+ * @HPCVM_REASON_PAGES_HELD: somebody holds pages of the file, pinned or in a
+ *	pipe; detail: how many.
+ * @HPCVM_REASON_RESERVATIONS_FULL: too many reservations; detail: the limit.
+ * @HPCVM_REASON_RESERVATION_UNKNOWN: no reservation has this id; detail: the
+ *	id.
+ * @HPCVM_REASON_RESERVE_FOR: not a uid or gid of the caller's user namespace;
+ *	detail: what was given.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -238,6 +255,15 @@ enum hpcvm_reason {
 	HPCVM_REASON_COPY_ON_WRITE = 45,
 	HPCVM_REASON_WRONG_NODE = 46,
 	HPCVM_REASON_POISON = 47,
+	HPCVM_REASON_NOT_ADMIN = 48,
+	HPCVM_REASON_NOT_PREPARED = 49,
+	HPCVM_REASON_PARKED = 50,
+	HPCVM_REASON_MAPPED = 51,
+	HPCVM_REASON_HELD = 52,
+	HPCVM_REASON_PAGES_HELD = 53,
+	HPCVM_REASON_RESERVATIONS_FULL = 54,
+	HPCVM_REASON_RESERVATION_UNKNOWN = 55,
+	HPCVM_REASON_RESERVE_FOR = 56,
 };
 
 /**
@@ -386,9 +412,20 @@ struct hpcvm_vm_open {
 #define HPCVM_VM_OPEN _IO(HPCVM_TYPE, HPCVM_CMD_VM_OPEN)
 
 /**
+ * enum hpcvm_mem_flag - what HPCVM_MEM_CREATE does besides its usual work
+ * @HPCVM_MEM_FRESH: take pages from the pool, never a reservation.
+ * @HPCVM_MEM_PREPARE: make a file for HPCVM_RESERVE_PARK; not together with
+ *	%HPCVM_MEM_FRESH.
+ */
+enum hpcvm_mem_flag {
+	HPCVM_MEM_FRESH = 1 << 0,
+	HPCVM_MEM_PREPARE = 1 << 1,
+};
+
+/**
  * struct hpcvm_mem_create - ioctl(HPCVM_MEM_CREATE), on the device
  * @size: sizeof(struct hpcvm_mem_create).
- * @flags: must be 0.
+ * @flags: bits of &enum hpcvm_mem_flag.
  * @length: bytes, a multiple of @page_size.
  * @page_size: 2 MiB or 1 GiB, in bytes.
  * @node: the NUMA node every page must be on, or %HPCVM_NODE_ANY.
@@ -396,23 +433,40 @@ struct hpcvm_vm_open {
  * @reason: out: &enum hpcvm_reason.
  * @pad: must be 0.
  * @detail: out: see @reason.
+ * @out_reservation: out: the id of the reservation that the memory is from;
+ *	0: fresh pages.
  *
- * Take guest memory from the node's hugepage pool. The fd is a hugetlbfs
- * file like any other: map it MAP_SHARED, pass it on, pin it. It is
- * populated, zeroed, sealed against a change of size, and every page was
- * seen on @node. The pages go back to the pool when the last fd and mapping
- * are gone, also when the module has been unloaded since.
+ * Take guest memory. The fd is a hugetlbfs file like any other: map it
+ * MAP_SHARED, pass it on, pin it. It is populated, zeroed, sealed against a
+ * change of size, and every page was seen on @node. The pages go back to the
+ * pool when the last fd and mapping are gone, also when the module has been
+ * unloaded since.
  *
- * Where the kernel takes the pages from follows the calling thread's memory
- * policy and cpuset, and its hugetlb cgroup is charged; the module can only
- * verify the node. libhpcvm's hpcvm_mem_create() binds the thread and blocks
- * signals for the length of the call. Sleeps as long as zeroing takes; a
- * signal ends it.
+ * A reservation (HPCVM_RESERVE_PARK) is drawn if there is one of this @length
+ * and @page_size that the caller may have: parked on @node, or anywhere if that
+ * is %HPCVM_NODE_ANY and the calling thread has no memory policy of its own;
+ * on nodes within its cpuset; and for its fsuid or one of its groups. It takes
+ * the same few instructions whatever the length.
+ *
+ * Otherwise the pages are taken from the node's hugepage pool. Where the
+ * kernel takes them from follows the calling thread's memory policy and
+ * cpuset, and its hugetlb cgroup is charged; the module can only verify the
+ * node. libhpcvm's hpcvm_mem_create() binds the thread and blocks signals for
+ * the length of the call. Sleeps as long as zeroing takes; a signal ends it.
+ *
+ * With %HPCVM_MEM_PREPARE (for CAP_SYS_ADMIN) the pages are reserved in the
+ * pool, but not taken: the file has its size and is empty. Nobody can write to
+ * it, root included: the fd is read-only and the file immutable, as chattr(1)
+ * would call it. A read through a shared mapping (MADV_POPULATE_READ, from
+ * any number of threads) lets the kernel take, zero and charge a page. So the
+ * file holds nothing but zeroes, by construction.
  *
  * Errors (after each, nothing is kept):
  *
  * - EINVAL: %HPCVM_REASON_PAGE_SIZE, %HPCVM_REASON_SIZE_ZERO,
- *   %HPCVM_REASON_SIZE_ALIGN, %HPCVM_REASON_SIZE_LIMIT, %HPCVM_REASON_NODE.
+ *   %HPCVM_REASON_SIZE_ALIGN, %HPCVM_REASON_SIZE_LIMIT, %HPCVM_REASON_NODE;
+ *   %HPCVM_REASON_FLAGS: both flags.
+ * - EPERM: %HPCVM_REASON_NOT_ADMIN.
  * - EOPNOTSUPP: %HPCVM_REASON_PAGE_SIZE_UNAVAILABLE.
  * - ENOSPC: %HPCVM_REASON_POOL_SHORT, %HPCVM_REASON_POOL_SHORT_NODE,
  *   %HPCVM_REASON_LIMIT.
@@ -429,9 +483,110 @@ struct hpcvm_mem_create {
 	__u32 reason;
 	__u32 pad;
 	__u64 detail;
+	__u64 out_reservation;
 };
 
 #define HPCVM_MEM_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_MEM_CREATE)
+
+/**
+ * define HPCVM_RESERVATIONS_MAX - how many reservations a node can have
+ */
+#define HPCVM_RESERVATIONS_MAX 1024
+
+/**
+ * enum hpcvm_reserve_flag - who may draw a reservation
+ * @HPCVM_RESERVE_UID: callers whose fsuid is the given uid.
+ * @HPCVM_RESERVE_GID: callers in the given group.
+ *
+ * With both, either is enough; with neither, whoever may open the device.
+ */
+enum hpcvm_reserve_flag {
+	HPCVM_RESERVE_UID = 1 << 0,
+	HPCVM_RESERVE_GID = 1 << 1,
+};
+
+/**
+ * struct hpcvm_reserve_park - ioctl(HPCVM_RESERVE_PARK), on the device
+ * @size: sizeof(struct hpcvm_reserve_park).
+ * @flags: bits of &enum hpcvm_reserve_flag.
+ * @mem_fd: a file from %HPCVM_MEM_PREPARE, populated.
+ * @node: the NUMA node every page must be on, or %HPCVM_NODE_ANY.
+ * @uid: who may draw it, with %HPCVM_RESERVE_UID; else must be 0.
+ * @gid: who may draw it, with %HPCVM_RESERVE_GID; else must be 0.
+ * @out_id: out: the reservation's id: never 0, never used again until the
+ *	module is loaded anew.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Leave a prepared file in the module, for HPCVM_MEM_CREATE to hand out. For
+ * CAP_SYS_ADMIN. The module looks at every page: it must be there, on @node,
+ * and nobody's but the file's. Of the file @mem_fd must be the only fd, in
+ * this process and all others, and nothing may map it. The caller closes
+ * @mem_fd then: a reservation that anybody but the module has a hold on is not
+ * drawn (``held`` in sysfs), and HPCVM_MEM_CREATE looks again in the moment of
+ * drawing.
+ *
+ * The pages stay charged to the hugetlb cgroup of whoever populated the file,
+ * also after they were drawn. A file that has been handed out cannot be
+ * parked again. When the module is unloaded, what is parked goes back to the
+ * pool.
+ *
+ * Errors:
+ *
+ * - EPERM: %HPCVM_REASON_NOT_ADMIN.
+ * - EBADF: %HPCVM_REASON_FD.
+ * - EINVAL: %HPCVM_REASON_NODE, %HPCVM_REASON_RESERVE_FOR,
+ *   %HPCVM_REASON_PAD (a uid or gid without its flag),
+ *   %HPCVM_REASON_NOT_OURS, %HPCVM_REASON_NOT_PREPARED,
+ *   %HPCVM_REASON_PAGES_ABSENT, %HPCVM_REASON_PAGES_NODE.
+ * - EEXIST: %HPCVM_REASON_PARKED.
+ * - EBUSY: %HPCVM_REASON_MAPPED, %HPCVM_REASON_HELD,
+ *   %HPCVM_REASON_PAGES_HELD.
+ * - ENOSPC: %HPCVM_REASON_RESERVATIONS_FULL.
+ */
+struct hpcvm_reserve_park {
+	__u32 size;
+	__u32 flags;
+	__s32 mem_fd;
+	__s32 node;
+	__u32 uid;
+	__u32 gid;
+	__u64 out_id;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_RESERVE_PARK _IO(HPCVM_TYPE, HPCVM_CMD_RESERVE_PARK)
+
+/**
+ * struct hpcvm_reserve_drop - ioctl(HPCVM_RESERVE_DROP), on the device
+ * @size: sizeof(struct hpcvm_reserve_drop).
+ * @flags: must be 0.
+ * @id: the reservation's id (sysfs lists them).
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Give up a reservation. Its pages go back to the pool, unless somebody has
+ * a hold on the file still. For CAP_SYS_ADMIN.
+ *
+ * Errors:
+ *
+ * - EPERM: %HPCVM_REASON_NOT_ADMIN.
+ * - ENOENT: %HPCVM_REASON_RESERVATION_UNKNOWN: also if it was drawn.
+ */
+struct hpcvm_reserve_drop {
+	__u32 size;
+	__u32 flags;
+	__u64 id;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_RESERVE_DROP _IO(HPCVM_TYPE, HPCVM_CMD_RESERVE_DROP)
 
 /**
  * struct hpcvm_mem_slot - ioctl(HPCVM_MEM_SLOT), on a VM fd

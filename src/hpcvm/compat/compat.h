@@ -58,6 +58,16 @@ static inline pgoff_t compat_hugetlb_index(struct hstate *h, u64 offset)
 #endif
 }
 
+/* How many references the page cache has on a hugetlb folio of its own. */
+static inline int compat_hugetlb_cache_refs(const struct folio *folio)
+{
+#ifdef HAVE_HUGETLB_BASE_PAGE_INDEX
+	return folio_nr_pages(folio);
+#else
+	return 1;
+#endif
+}
+
 /* Memslots whose memory is not the owner's mapping at all came later. */
 #ifndef KVM_MEM_GUEST_MEMFD
 #define KVM_MEM_GUEST_MEMFD 0
