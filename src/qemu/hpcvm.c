@@ -5,9 +5,9 @@
  *
  * Plain domain XML shall be enough.  For it libvirt asks for an anonymous
  * memory-backend-ram, one for each NUMA cell; while this machine is being
- * built, such a backend takes its memory from hpcvm instead (1 GiB pages where
- * the size and the pool allow it, else 2 MiB), so the anonymous memory never
- * exists.  Everything else in QEMU sees an ordinary backend with shared memory
+ * built, such a backend takes its memory from hpcvm instead (a reservation if
+ * one fits; 1 GiB pages where the size and the pool allow it, else 2 MiB), so
+ * the anonymous memory never exists.  Everything else in QEMU sees an ordinary backend with shared memory
  * from a file.
  *
  * With <hugepages/> libvirt brings hugetlb memory of its own.  That stays as
@@ -230,24 +230,21 @@ static int is_ragged(Object *obj, void *opaque)
  * KVM maps by 1 GiB only what stays aligned on both sides of the PCI hole and
  * behind other cells.
  */
-static bool wants_1g(HpcvmMachineState *s, uint64_t size)
+static bool suits_1g(HpcvmMachineState *s, uint64_t size)
 {
-    struct hpcvm_query query;
-
     return QEMU_IS_ALIGNED(size, GiB) &&
            QEMU_IS_ALIGNED(PC_MACHINE(s)->max_ram_below_4g, GiB) &&
-           !object_child_foreach(object_get_objects_root(), is_ragged, NULL) &&
-           hpcvm_query(s->dev, &query, NULL) == 0 &&
-           query.free_1g >= size / GiB;
+           !object_child_foreach(object_get_objects_root(), is_ragged, NULL);
 }
 
+/* Reserved or fresh is for hpcvm to choose; it says at once if it has neither. */
 static int take_memory(HpcvmMachineState *s, uint64_t size, int node)
 {
     struct hpcvm_error error;
     int fd = -1;
 
     refuse_size(size, 2 * MiB);
-    if (wants_1g(s, size)) {
+    if (suits_1g(s, size)) {
         fd = hpcvm_mem_create(s->dev, size, GiB, node, NULL);
     }
     if (fd < 0) {
