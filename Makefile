@@ -21,6 +21,7 @@ version = $(shell cat VERSION)
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 tree = $(BUILD)/$(release)/tree
 emulator = $(PREFIX)/bin/qemu-system-hpcvm
+unit = /usr/lib/systemd/system/hpcvm-reserve.service
 
 .PHONY: all
 all: modules user
@@ -83,6 +84,8 @@ install-user:
 	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
 	install -D -m 644 scripts/install/60-hpcvm.rules $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules
 	install -D -m 644 scripts/install/modules-load.conf $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
+	install -D -m 644 scripts/install/hpcvm-reserve.service $(DESTDIR)$(unit)
+	sed -i 's,@PREFIX@,$(PREFIX),' $(DESTDIR)$(unit)
 	@if test -e "$(QEMU)"; then install -v -D -m 755 "$(QEMU)" $(DESTDIR)$(emulator); else \
 		echo "Without the machine type: no $(QEMU); make qemu builds it." >&2; fi
 	DESTDIR=$(DESTDIR) scripts/install/libvirt apply $(emulator)
@@ -109,7 +112,7 @@ uninstall-module:
 uninstall: uninstall-module
 	+@$(MAKE) --no-print-directory -C src O=$(BUILD)/user PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
 	rm -f $(DESTDIR)/usr/lib/udev/rules.d/60-hpcvm.rules $(DESTDIR)/usr/lib/modules-load.d/hpcvm.conf
-	rm -f $(DESTDIR)$(emulator)
+	rm -f $(DESTDIR)$(emulator) $(DESTDIR)$(unit)
 	DESTDIR=$(DESTDIR) scripts/install/libvirt undo $(emulator)
 	$(if $(DESTDIR),,-udevadm control --reload)
 

@@ -11,6 +11,7 @@ make() { command make KDIR="/usr/src/linux-headers-$RELEASE" "$@"; }
 tree()
 {
 	find /etc /usr/local /usr/lib/udev/rules.d /usr/lib/modules-load.d /var/lib/hpcvm \
+		/usr/lib/systemd/system \
 		"/lib/modules/$RELEASE/updates" "/lib/modules/$RELEASE/modules.dep" \
 		-xdev \( -type f -o -type l \) 2>/dev/null |
 		grep -v '/etc/ld.so.cache' | sort | xargs md5sum
@@ -29,10 +30,14 @@ ok "the second time changes nothing" diff "$work/once" "$work/twice"
 for f in "/lib/modules/$RELEASE/updates/hpcvm.ko" /usr/lib/udev/rules.d/60-hpcvm.rules \
 	/usr/lib/modules-load.d/hpcvm.conf /usr/local/bin/hpcvm /usr/local/bin/qemu-system-hpcvm \
 	/usr/local/include/hpcvm.h /usr/local/lib/libhpcvm.so.0 \
-	/usr/local/share/man/man1/hpcvm-proof.1; do
+	/usr/local/share/man/man1/hpcvm-proof.1 /usr/local/share/man/man1/hpcvm-reserve.1 \
+	/usr/lib/systemd/system/hpcvm-reserve.service; do
 	ok "$f" sh -c "ls $f* >/dev/null"
 done
 ok "modprobe finds the module" known
+ok "the service runs the command that is installed" sh -c 'cmd=$(sed -n "s/^ExecStart=\([^ ]*\).*/\1/p" \
+	/usr/lib/systemd/system/hpcvm-reserve.service); test -x "$cmd" && "$cmd" help reserve'
+fails "it is not enabled" "No such file" ls /etc/systemd/system/multi-user.target.wants/hpcvm-reserve.service
 is "libvirt is told of the device, once" "$(grep -c '^[^#]*"/dev/hpcvm"' /etc/libvirt/qemu.conf)" 1
 is "AppArmor lets domains use the device" \
 	"$(grep -c '/dev/hpcvm rw,' /etc/apparmor.d/local/abstractions/libvirt-qemu)" 1

@@ -33,8 +33,19 @@ guest_files "$work/job"
 useradd -m "$user"
 fails "a user who is in no group may not" "authentication unavailable" as_user list
 usermod -aG libvirt "$user"
+
+# The service makes the guest's memory ready, all that the pool has.
+echo 'HPCVM_RESERVE="--size 2G --count 1"' >/etc/default/hpcvm-reserve
+ok "hpcvm-reserve starts" systemctl start hpcvm-reserve
+ok "  what it reserves is there" within 200 sh -c 'hpcvm reserve --list | grep "2 GiB"'
+ok "  it waits" within 20 sh -c 'journalctl -u hpcvm-reserve | grep "1 reservation is ready"'
+ok "  it stops" systemctl stop hpcvm-reserve
+is "  cleanly" "$(systemctl show -p Result --value hpcvm-reserve)" success
+is "  no page is free" "$(free_pages)" 0
+
 ok "a user of group libvirt defines the domain" as_user define Documentation/examples/hpcvm.xml
 ok "and starts it" as_user start hpcvm-example
+is "  which has drawn the reservation" "$(hpcvm reserve --list | wc -l)" 1
 ok "AppArmor confines libvirtd" confined "libvirtd"
 ok "and the domain" confined "libvirt-$(virsh domuuid hpcvm-example | head -n 1)"
 ok "the domain's processes are in that profile" \

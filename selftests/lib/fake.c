@@ -86,6 +86,8 @@ int faccessat(int dir, const char *path, int mode, int flags)
 static int err[256];
 static struct hpcvm_query query;
 static struct hpcvm_vm_open vm_open;
+static struct hpcvm_mem_create create;
+static struct hpcvm_reserve_drop drop;
 static struct hpcvm_mem_verify verify;
 static struct hpcvm_slot_report slots[256];
 static uint32_t nr_slots;
@@ -102,6 +104,10 @@ static const struct field {
 	FIELD(query, reason), FIELD(query, detail),
 	{ "vm_open.err", &err[HPCVM_CMD_VM_OPEN], sizeof(int) },
 	FIELD(vm_open, reason), FIELD(vm_open, detail),
+	{ "create.err", &err[HPCVM_CMD_MEM_CREATE], sizeof(int) },
+	FIELD(create, reason), FIELD(create, detail),
+	{ "drop.err", &err[HPCVM_CMD_RESERVE_DROP], sizeof(int) },
+	FIELD(drop, reason), FIELD(drop, detail),
 	{ "verify.err", &err[HPCVM_CMD_MEM_VERIFY], sizeof(int) },
 	FIELD(verify, ram_bytes), FIELD(verify, nodes), FIELD(verify, kvm_pages_4k),
 	FIELD(verify, kvm_pages_2m), FIELD(verify, kvm_pages_1g),
@@ -163,6 +169,15 @@ static int from_file(unsigned int cmd, void *arg)
 		vm_open.size = sizeof(vm_open);
 		vm_open.out_fd = err[cmd] ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
 		memcpy(arg, &vm_open, sizeof(vm_open));
+		break;
+	case HPCVM_CMD_MEM_CREATE:
+		create.size = sizeof(create);
+		create.out_fd = -1;
+		memcpy(arg, &create, sizeof(create));
+		break;
+	case HPCVM_CMD_RESERVE_DROP:
+		drop.size = sizeof(drop);
+		memcpy(arg, &drop, sizeof(drop));
 		break;
 	case HPCVM_CMD_MEM_VERIFY: {
 		struct hpcvm_mem_verify *v = arg;

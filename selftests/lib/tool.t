@@ -111,7 +111,7 @@ ok "no command: usage on stderr, status 2" exits 2
 ok "names the commands" complains proof
 hpcvm --help
 ok "--help: status 0" exits 0
-for c in info list proof; do
+for c in info list proof reserve; do
 	ok "--help names $c" says "  $c "
 done
 hpcvm --version
@@ -120,7 +120,7 @@ hpcvm frob
 ok "unknown command: status 2" exits 2
 hpcvm help frob
 ok "help for an unknown command: status 2" exits 2
-for c in info list proof; do
+for c in info list proof reserve; do
 	hpcvm help $c
 	ok "help $c: status 0" exits 0
 	ok "help $c: usage" says "Usage: hpcvm $c"
@@ -147,6 +147,12 @@ for c in info list; do
 	ok "$c --json without the module: status 1" exits 1
 	ok "$c --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/'
 	ok "$c --json: nothing on stderr" quiet
+done
+for o in --list "--drop 1" "--drop all" "--size 2M --count 1"; do
+	# shellcheck disable=SC2086 # words
+	hpcvm reserve $o --json
+	ok "reserve $o without the module: status 1" exits 1
+	ok "reserve $o without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/'
 done
 hpcvm proof demo --json
 ok "proof --json without the module: status 2" exits 2
@@ -300,5 +306,82 @@ ok "ticks where the locale has them" says "✓"
 status=0
 LD_PRELOAD=$FAKE_SO "$HPCVM" proof demo >/dev/full 2>/dev/null || status=$?
 ok "a full disk is no proof" exits 2
+
+# --- reserve
+for o in "" "--size 2M" "--count 1" "--size 2M --count 0" "--size 2M --count 1025" "--size 2X --count 1" \
+	"--size 0 --count 1" "--size -2M --count 1" "--size 99999999999999999999 --count 1" \
+	"--size 18014398509481984T --count 1" "--size 2M --count 1 --list" "--list --drop 1" "--drop x" \
+	"--drop -1" "--drop" "--keep" "--size 2M --count 1 --node -1" "--size 2M --count 1 --threads 0" \
+	"--size 2M --count 1 --uid nobody-of-that-name" "--size 2M --count 1 --gid 4294967295" \
+	"--size 2M --count 1 --keep --json" "--size 2M --count 1 --page 0"; do
+	# shellcheck disable=SC2086 # words
+	hpcvm reserve $o
+	ok "reserve $o: status 2" exits 2
+done
+res=$FAKE/sys/class/misc/hpcvm/reservations
+mkdir -p "$res"
+echo 0 >"$res/gone"
+hpcvm reserve --list --json
+ok "no reservation: status 0" exits 0
+ok "no reservation: JSON" json '$j->{ok} && !@{$j->{reservations}}'
+# reservation ID LENGTH PAGE NODE UID GID HELD
+reservation()
+{
+	mkdir -p "$res/$1"
+	echo "$2" >"$res/$1/length"
+	echo "$3" >"$res/$1/page_size"
+	echo "$4" >"$res/$1/node"
+	echo "$5" >"$res/$1/uid"
+	echo "$6" >"$res/$1/gid"
+	echo "$7" >"$res/$1/held"
+}
+reservation 10 4294967296 2097152 1 64055 -1 0
+reservation 9 1073741824 1073741824 -1 -1 -1 1
+reservation 11 4294967296 2097152 0 0 36 0
+mkdir "$res/12"
+hpcvm reserve --list
+ok "list of reservations: status 0" exits 0
+ok "  size, page, node, for whom" says "10    4 GiB      2 MiB  1     no    uid 64055"
+ok "  held, for anyone" says "9     1 GiB      1 GiB  any   yes   anyone"
+ok "  for both" says "uid 0, gid 36"
+hpcvm reserve --list --json
+ok "list of reservations: JSON" json 'join(",", map { $_->{id} } @{$j->{reservations}}) eq "9,10,11" && $j->{reservations}[0]{held} && !defined $j->{reservations}[0]{node} && $j->{reservations}[1]{uid} == 64055 && !defined $j->{reservations}[1]{gid} && $j->{reservations}[2]{uid} == 0 && $j->{reservations}[2]{gid} == 36 && $j->{reservations}[2]{node} == 0'
+for o in 9 all; do
+	hpcvm reserve --drop $o
+	ok "drop $o: status 0" exits 0
+done
+answers "drop.err 2" "drop.reason 57" "drop.detail 77"
+hpcvm reserve --drop 77
+ok "drop what is not there: status 1" exits 1
+ok "drop what is not there: a sentence" complains "no reservation 77"
+hpcvm reserve --drop all
+ok "drop all: what is gone already is no trouble" exits 0
+answers "drop.err 1" "drop.reason 50"
+hpcvm reserve --drop all --json
+ok "drop as nobody: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /only root/'
+
+# The pool grows by what is missing, and gets it back when that was in vain.
+pool=$FAKE/sys/kernel/mm/hugepages/hugepages-2048kB
+for p in "$pool" "$FAKE/sys/devices/system/node/node0/hugepages/hugepages-2048kB"; do
+	mkdir -p "$p"
+	echo 7 >"$p/nr_hugepages"
+	echo 2 >"$p/free_hugepages"
+	echo 1 >"$p/resv_hugepages"
+done
+answers "create.err 28" "create.reason 20" "create.detail 4"
+hpcvm reserve --size 8M --count 2
+ok "reserve what a limit forbids: status 1" exits 1
+ok "  a sentence" complains "nothing is reserved: 4 hugepages of 2 MiB are in the pool but forbidden"
+ok "  the pool is as it was" [ "$(<"$pool/nr_hugepages")" = 7 ]
+hpcvm reserve --size 8M --count 2 --node 0 --json
+ok "  on a node: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /forbidden/'
+ok "  the node's pool is as it was" [ "$(<"$p/nr_hugepages")" = 7 ]
+answers "create.err 22" "create.reason 17" "create.detail 5"
+hpcvm reserve --size 8M --count 2 --node 5
+ok "reserve on no node: a sentence" complains "NUMA node 5 does not exist"
+answers "create.err 22" "create.reason 15" "create.detail 2097152"
+hpcvm reserve --size 9M --count 200
+ok "reserve half a page: a sentence" complains "not a multiple of the page size"
+ok "  the pool is as it was" [ "$(<"$pool/nr_hugepages")" = 7 ]
 
 echo "1..$n"

@@ -189,7 +189,7 @@ struct hstate *hpcvm_memory_hstate(struct file *file)
 	return NULL;
 }
 
-static void look_at(struct hpcvm_file_look *look, const struct folio *folio, s32 node, u64 offset)
+static void look_at(struct hpcvm_file_look *look, struct folio *folio, s32 node, u64 offset)
 {
 	int nid = folio_nid(folio);
 

@@ -3,7 +3,7 @@
 
 _hpcvm()
 {
-	local cur=$2 commands="info list proof" vms=/sys/class/misc/hpcvm/vms file
+	local cur=$2 commands="info list proof reserve" vms=/sys/class/misc/hpcvm/vms file
 	local words=() IFS=$'\n'
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -23,6 +23,9 @@ _hpcvm()
 		for file in "$vms"/*/name; do
 			[ -r "$file" ] && words+=("$(<"$file")")
 		done
+		;;
+	reserve)
+		words=(--size --count --page --node --uid --gid --threads --keep --list --drop --json --help)
 		;;
 	esac
 	COMPREPLY=()

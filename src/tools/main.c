@@ -18,6 +18,7 @@ static const struct command *const commands[] = {
 	&cmd_info,
 	&cmd_list,
 	&cmd_proof,
+	&cmd_reserve,
 };
 
 static const struct command *find(const char *name)
@@ -39,7 +40,7 @@ static void help(FILE *to)
 	      "      --version  print the version\n", to);
 }
 
-static void help_command(const struct command *cmd)
+void help_command(const struct command *cmd)
 {
 	printf("Usage: hpcvm %s%s%s\n\n%s", cmd->name, *cmd->args ? " " : "",
 	       cmd->args, cmd->help);

@@ -38,6 +38,7 @@ struct command {
 extern const struct command cmd_info;
 extern const struct command cmd_list;
 extern const struct command cmd_proof;
+extern const struct command cmd_reserve;
 
 /* main.c */
 struct option;
@@ -48,6 +49,7 @@ struct option;
  */
 int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
 		  const struct option *more, bool *flag, int *status);
+void help_command(const struct command *cmd);
 int usage_error(const struct command *cmd, const char *fmt, ...) PRINTF(2, 3);
 
 /* report.c */
