@@ -350,13 +350,13 @@ for o in 9 all; do
 	hpcvm reserve --drop $o
 	ok "drop $o: status 0" exits 0
 done
-answers "drop.err 2" "drop.reason 57" "drop.detail 77"
+answers "drop.err 2" "drop.reason 55" "drop.detail 77"
 hpcvm reserve --drop 77
 ok "drop what is not there: status 1" exits 1
 ok "drop what is not there: a sentence" complains "no reservation 77"
 hpcvm reserve --drop all
 ok "drop all: what is gone already is no trouble" exits 0
-answers "drop.err 1" "drop.reason 50"
+answers "drop.err 1" "drop.reason 48"
 hpcvm reserve --drop all --json
 ok "drop as nobody: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /only root/'
 

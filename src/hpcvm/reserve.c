@@ -138,12 +138,17 @@ static ssize_t gone_show(struct kobject *kobj, struct kobj_attribute *attr, char
 
 static struct kobj_attribute gone_attr = __ATTR_RO(gone);
 
-/* Where they stand in sysfs; made again here if memory was short at load. */
+/*
+ * Where they stand in sysfs; made again here if memory was short at load. Whoever
+ * comes before the module has loaded comes too early.
+ */
 static int make_dir(void)
 {
 	lockdep_assert_held(&reservations_lock);
 	if (reservations_dir)
 		return 0;
+	if (!reservations_parent)
+		return -ENOMEM;
 	reservations_dir = kobject_create_and_add("reservations", reservations_parent);
 	if (!reservations_dir)
 		return -ENOMEM;

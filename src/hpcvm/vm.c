@@ -288,7 +288,7 @@ static int check_kvm(struct hpcvm_call *call, struct file *file, int fd)
 static int make_vms_dir(void)
 {
 	lockdep_assert_held(&vms_lock);
-	if (!vms_dir)
+	if (!vms_dir && vms_parent)
 		vms_dir = kobject_create_and_add("vms", vms_parent);
 	return vms_dir ? 0 : -ENOMEM;
 }
