@@ -17,7 +17,7 @@ watch()
 # The watch has said this, N times or once.
 said() { [ "$(grep -cE "$1" "$work/watch")" -ge "${2:-1}" ] || { cat "$work/watch"; return 1; }; }
 # hears NAME WORDS [N]
-hears() { ok "$1" within 15 said "$2" "${3:-1}"; }
+hears() { ok "$1" within 30 said "$2" "${3:-1}"; }
 ended() { wait "$watcher"; echo $?; }
 
 # A program in the guest that owns 64 MiB, says where the guest has it, and

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include "slot.h"
 
-#define SOON 4000	/* ms: within a second, on an emulated node */
+#define SOON 10000	/* ms: within a second, and on a busy emulated node still */
 #define QUIET 2500	/* ms: several looks long */
 #define TRACING "/sys/kernel/tracing"
 
