@@ -299,7 +299,7 @@ static int looks(void)
 	put_text(TRACING "/events/workqueue/workqueue_execute_start/enable", "0");
 	f = fopen(TRACING "/trace", "r");
 	while (f && fgets(line, sizeof(line), f))
-		n += strstr(line, "[hpcvm]") != NULL;
+		n += !!strstr(line, "[hpcvm]");
 	if (f)
 		fclose(f);
 	return n;

@@ -227,7 +227,7 @@ void hpcvm_memory_look(struct file *file, u64 offset, u64 length, s32 node,
 	unsigned int seen = 0;
 	struct folio *folio;
 
-	*look = (struct hpcvm_file_look){ 
+	*look = (struct hpcvm_file_look){
 		.absent_at = U64_MAX, .off_node_at = U64_MAX, .poison_at = U64_MAX,
 	};
 	rcu_read_lock();
