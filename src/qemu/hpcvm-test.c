@@ -507,6 +507,7 @@ static void test_later_backend(void)
 {
     uint64_t before;
     QTestState *qts;
+    QDict *dev;
 
     if (node_lacks()) {
         return;
@@ -518,7 +519,9 @@ static void test_later_backend(void)
                                   "    'id': 'later', 'size': 33554432 } }");
     g_assert_cmpint(free_pages(), ==, before - 16);
     g_assert_cmpint(hugetlb_files(qts, 0, NULL), ==, 1);
-    assert_page_size(qts, "later", "4 KiB");
+    dev = memdev(qts, "later");
+    g_assert(!qdict_get_bool(dev, "share"));
+    qobject_unref(dev);
     qtest_quit(qts);
     g_assert_cmpint(free_pages(), ==, before);
 }
