@@ -110,6 +110,7 @@ ok "  nothing is left" within 20 pool_is 600
 for access in private shared; do
 	domain h "$small; $(backing "<hugepages/><access mode='$access'/>")" >/dev/null
 	virsh start h >/dev/null
+	virsh suspend h >/dev/null	# whoever touches what is gone is killed
 	qemu=$(cat "$vms"/*/pid)
 	fd=$(find "/proc/$qemu/fd" -lname '/dev/hugepages/*' | head -n 1)
 	ok "$access: a hole is punched into the file" \
