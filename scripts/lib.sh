@@ -60,6 +60,22 @@ quietly()
 	return "$rc"
 }
 
+# debian_mirror: mirror is the one that this machine's apt knows, aptopts has what
+# mmdebstrap needs to reach it as apt does, keyring what it is checked by.
+debian_mirror()
+{
+	local line
+	# shellcheck disable=SC2016 # apt expands it
+	mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+		awk '$1 == "Debian" { sub("/*$", "", $2); print $2; exit }')
+	[ -n "$mirror" ] || die "apt on this machine knows no Debian mirror (try: apt-get update)"
+	aptopts=()
+	while IFS= read -r line; do
+		aptopts+=(--aptopt="$line")
+	done < <(apt-config dump | grep -E '^Acquire::(http|https)::.*Proxy|^Acquire::Check-' || true)
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+}
+
 # kernel_release ROOT KERNEL: which release the root has as 6.1, 6.12 or 7.2.
 kernel_release() { awk -v k="$2" '$1 == k { print $2 }' "$1/etc/hpcvm-node/kernels"; }
 
