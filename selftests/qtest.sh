@@ -8,7 +8,7 @@ insmod "$HPCVM_KO"
 udevadm settle
 set_pool 256
 ln -s "$(built_qemu)" "$work/qemu-system-x86_64"
-QTEST_QEMU_BINARY=$work/qemu-system-x86_64 "$(dirname "$(built_qemu)")/hpcvm-test" \
-	--tap -k -r /x86_64/hpcvm/memory
+export QTEST_QEMU_BINARY=$work/qemu-system-x86_64 HPCVM=$top/build/user/hpcvm
+"$(dirname "$(built_qemu)")/hpcvm-test" --tap -k -r /x86_64/hpcvm/memory
 set_pool 0
 rmmod hpcvm

@@ -570,6 +570,50 @@ static void test_adopted(const void *data)
     g_assert_cmpint(free_pages(), ==, before);
 }
 
+/* What "hpcvm proof" says of the guest: 0, every promise holds. */
+static int proof(QTestState *qts)
+{
+    g_autofree char *name = g_strdup_printf("qtest-%d", getpid());
+    const char *argv[] = { getenv("HPCVM") ?: "hpcvm", "proof", name, NULL };
+    g_autofree char *out = NULL;
+    int status;
+
+    g_assert(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL,
+                          NULL, &out, NULL, &status, NULL));
+    g_test_message("%s", out);
+    g_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/*
+ * UEFI with Secure Boot hides the last 16 MiB of low RAM in SMM: KVM's memslots
+ * of the guest end before them, and the promise holds.
+ */
+static void test_tseg(void)
+{
+    QTestState *qts;
+    g_autofree char *before = NULL, *after = NULL;
+
+    if (node_lacks()) {
+        return;
+    }
+    qts = qtest_initf(BARE WITH_KVM "-m 64 -machine smm=on -name qtest-%d",
+                      getpid());
+    g_assert_cmpint(proof(qts), ==, 0);
+    before = qtest_hmp(qts, "info mtree -f");
+    g_assert_null(strstr(before, "tseg"));
+
+    /* the host bridge: SMRAM is on; TSEG has QEMU's size, and is on */
+    qtest_outl(qts, 0xcf8, 0x8000009c);
+    qtest_outb(qts, 0xcfd, 0x0a);
+    qtest_outb(qts, 0xcfe, 0x07);
+    after = qtest_hmp(qts, "info mtree -f");
+    g_assert_nonnull(strstr(after,
+        "0000000003000000-0000000003ffffff (prio 1, i/o): tseg-blackhole"));
+    g_assert_cmpint(proof(qts), ==, 0);
+    qtest_quit(qts);
+}
+
 static void test_dirty_ring(void)
 {
     uint64_t before;
@@ -613,6 +657,7 @@ int main(int argc, char **argv)
 
         qtest_add_data_func(name, &adoptions[i], test_adopted);
     }
+    qtest_add_func("hpcvm/memory/tseg", test_tseg);
     qtest_add_func("hpcvm/memory/dirty-ring", test_dirty_ring);
     return g_test_run();
 }
