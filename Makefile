@@ -59,6 +59,10 @@ run:
 check:
 	@KERNELS="$(KERNELS)" TESTS="$(TESTS)" scripts/check
 
+.PHONY: bench
+bench:
+	@KERNEL=$(KERNEL) scripts/bench
+
 .PHONY: lint
 lint:
 	@scripts/lint
@@ -132,5 +136,6 @@ help:
 	@echo '  make install           put all of it on this machine; make uninstall undoes it'
 	@echo '  make dkms-install install-user   the same, with the module by DKMS; also'
 	@echo '                         install-module, dkms-uninstall'
+	@echo '  make bench             the figures of Documentation/performance.rst, on a node'
 	@echo '  make doc               the ABI reference, build/doc/abi.rst'
 	@echo '  make clean             remove build/ (not the cache)'
