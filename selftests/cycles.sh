@@ -6,7 +6,6 @@
 
 . "$(dirname "$0")/flow.sh"
 node_up
-small='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d; s|2097152|524288|'
 set_pool 256
 
 tree() { find /sys/class/misc/hpcvm/ | sort; }

@@ -6,9 +6,6 @@
 . "$(dirname "$0")/flow.sh"
 node_up
 
-# The guest need not boot: its CPU waits in the firmware.
-strip='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d'
-small="$strip; s|2097152|524288|"
 res=/sys/class/misc/hpcvm/reservations
 
 reservations() { find "$res" -mindepth 1 -maxdepth 1 -type d | wc -l; }

@@ -90,6 +90,10 @@ domain()
 	virsh define "$work/$1.xml"
 }
 
+# For domain: without a kernel its CPU waits in the firmware; small: of 512 MiB.
+strip='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d'
+small="$strip; s|2097152|524288|"
+
 # guest_files JOB: what the example domain boots, with JOB to be run in it.
 guest_files()
 {

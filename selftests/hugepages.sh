@@ -14,8 +14,6 @@ within 20 sh -c '! pidof libvirtd' >/dev/null
 libvirtd -d
 within 60 virsh version >/dev/null
 
-strip='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d'
-small="$strip; s|2097152|524288|"
 share=/var/lib/hpcvm/guest/share
 on() { echo "/sys/devices/system/node/node$1/hugepages/hugepages-2048kB"; }
 free_on() { cat "$(on "$1")/free_hugepages"; }
@@ -144,18 +142,21 @@ import json; print(json.load(open('$work/proof.json'))['memory']['kvm_pages_4k_r
 over 1200
 set_pool 0
 
-# Pages of 1 GiB, on both sides of the hole below 4 GiB.
+# Pages of 1 GiB, on both sides of the hole below 4 GiB. Its firmware is enough:
+# it moves to the end of the lower part.
+scripts/node/guest-prepare --undo
 echo 3 >"$pool_1g/nr_hugepages"
+mapped_by_1g()
+{
+	proof h && python3 -c "
+import json; assert json.load(open('$work/proof.json'))['memory']['kvm_pages_1g'] >= 1"
+}
 if [ "$(cat "$pool_1g/free_hugepages")" = 3 ]; then
-	rm -f "$share/filled"
-	proved "<page size='1' unit='G'/>" "s|2097152|3145728|
+	proved "<page size='1' unit='G'/>" "$strip; s|2097152|3145728|
 $(backing "<hugepages><page size='1' unit='G'/></hugepages>")"
 	is "  adopted" "$(slots adopted)" "True True"
 	is "  in pages of 1 GiB" "$(slots page_size)" "$((1 << 30)) $((1 << 30))"
-	ok "  it fills its memory" within 240 test -e "$share/filled"
-	ok "  hpcvm proof" proof h
-	ok "  KVM maps by 1 GiB" python3 -c "
-import json; assert json.load(open('$work/proof.json'))['memory']['kvm_pages_1g'] >= 1"
+	ok "  KVM maps by 1 GiB" within 60 mapped_by_1g
 	gone h
 	ok "  every page is back" within 20 sh -c "[ \$(cat $pool_1g/free_hugepages) = 3 ]"
 else
@@ -163,6 +164,5 @@ else
 	echo "ok $n - 1 GiB pages # SKIP the node has no 3 contiguous GiB left"
 fi
 echo 0 >"$pool_1g/nr_hugepages"
-scripts/node/guest-prepare --undo
 umount /dev/hugepages1G
 plan

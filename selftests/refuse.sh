@@ -5,10 +5,6 @@
 . "$(dirname "$0")/flow.sh"
 node_up
 
-# The guest need not boot: its CPU waits in the firmware.
-strip='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d'
-small="$strip; s|2097152|524288|"
-
 # refused_start NAME WORDS SED
 refused_start()
 {
