@@ -55,32 +55,36 @@ struct op {
 	u16 min_size;	/* of its first published version */
 	u16 verdict;	/* where in it the verdict stands */
 	u32 flags;	/* that it knows */
+	bool results;	/* it has some, and is undone if they cannot be written */
 	int (*fn)(struct hpcvm_call *call);
 };
 
-#define OP(_nr, _struct, _last, _on, _fn, _flags...)			\
+#define RESULTS true
+#define NONE false
+#define OP(_nr, _struct, _last, _on, _results, _fn, _flags...)		\
 	[HPCVM_CMD_##_nr] = {						\
 		.on = (_on),						\
 		.size = sizeof(struct _struct),				\
 		.min_size = offsetofend(struct _struct, _last),		\
 		.verdict = offsetof(struct _struct, reason),		\
 		.flags = (_flags + 0),					\
+		.results = (_results),					\
 		.fn = (_fn),						\
 	}
 
 static const struct op ops[] = {
-	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE, hpcvm_query),
-	OP(VM_CREATE, hpcvm_vm_create, detail, ON_DEVICE, hpcvm_vm_create),
-	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, hpcvm_vm_open),
-	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, hpcvm_mem_create,
+	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE, RESULTS, hpcvm_query),
+	OP(VM_CREATE, hpcvm_vm_create, detail, ON_DEVICE, RESULTS, hpcvm_vm_create),
+	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, RESULTS, hpcvm_vm_open),
+	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, RESULTS, hpcvm_mem_create,
 	   (HPCVM_MEM_FRESH | HPCVM_MEM_PREPARE)),
-	OP(MEM_SLOT, hpcvm_mem_slot, detail, ON_VM, hpcvm_mem_slot),
-	OP(MEM_UNSLOT, hpcvm_mem_unslot, detail, ON_VM, hpcvm_mem_unslot),
-	OP(MEM_ADOPT, hpcvm_mem_adopt, detail, ON_VM, hpcvm_mem_adopt),
-	OP(MEM_VERIFY, hpcvm_mem_verify, detail, ON_VM | ON_HANDLE, hpcvm_mem_verify),
-	OP(RESERVE_PARK, hpcvm_reserve_park, detail, ON_DEVICE, hpcvm_reserve_park,
+	OP(MEM_SLOT, hpcvm_mem_slot, detail, ON_VM, NONE, hpcvm_mem_slot),
+	OP(MEM_UNSLOT, hpcvm_mem_unslot, detail, ON_VM, NONE, hpcvm_mem_unslot),
+	OP(MEM_ADOPT, hpcvm_mem_adopt, detail, ON_VM, NONE, hpcvm_mem_adopt),
+	OP(MEM_VERIFY, hpcvm_mem_verify, detail, ON_VM | ON_HANDLE, RESULTS, hpcvm_mem_verify),
+	OP(RESERVE_PARK, hpcvm_reserve_park, detail, ON_DEVICE, RESULTS, hpcvm_reserve_park,
 	   (HPCVM_RESERVE_UID | HPCVM_RESERVE_GID)),
-	OP(RESERVE_DROP, hpcvm_reserve_drop, detail, ON_DEVICE, hpcvm_reserve_drop),
+	OP(RESERVE_DROP, hpcvm_reserve_drop, detail, ON_DEVICE, NONE, hpcvm_reserve_drop),
 };
 
 static const struct op *find_op(unsigned int cmd, unsigned int on)
@@ -94,8 +98,22 @@ static const struct op *find_op(unsigned int cmd, unsigned int on)
 	return op->on & on ? op : NULL;
 }
 
-/* The rules that hold for every struct. */
-static int check_common(const struct op *op, union cmd *cmd, struct hpcvm_call *call)
+/* After a failure nothing is written but the verdict. */
+static int tell(const struct op *op, const struct hpcvm_call *call, void __user *arg, int err)
+{
+	struct verdict verdict = { .reason = call->reason, .detail = call->detail };
+
+	if (copy_to_user(arg + op->verdict, &verdict, sizeof(verdict)))
+		return -EFAULT;
+	return err;
+}
+
+/*
+ * The rules that hold for every struct. Whoever passes has a clear verdict, so
+ * that a caller who cannot be told anything learns so before anything is done.
+ */
+static int check_common(const struct op *op, union cmd *cmd, struct hpcvm_call *call,
+			void __user *arg)
 {
 	struct verdict *verdict = (void *)cmd + op->verdict;
 
@@ -105,7 +123,8 @@ static int check_common(const struct op *op, union cmd *cmd, struct hpcvm_call *
 	if (verdict->pad)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    op->verdict + offsetof(struct verdict, pad));
-	return 0;
+	*verdict = (struct verdict){};
+	return tell(op, call, arg, 0);
 }
 
 /* Write the results and only then install the new fd. */
@@ -115,6 +134,8 @@ static int finish(const struct op *op, union cmd *cmd, struct hpcvm_call *call,
 	struct file *file = call->new_file;
 	int fd = -1;
 
+	if (!op->results)
+		return 0;
 	if (file) {
 		fd = get_unused_fd_flags(O_CLOEXEC);
 		if (fd < 0) {
@@ -135,16 +156,6 @@ static int finish(const struct op *op, union cmd *cmd, struct hpcvm_call *call,
 	return 0;
 }
 
-/* After a failure nothing is written but the verdict. */
-static int tell(const struct op *op, const struct hpcvm_call *call, void __user *arg, int err)
-{
-	struct verdict verdict = { .reason = call->reason, .detail = call->detail };
-
-	if (copy_to_user(arg + op->verdict, &verdict, sizeof(verdict)))
-		return -EFAULT;
-	return err;
-}
-
 static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr, void __user *arg)
 {
 	const struct op *op = find_op(nr, on);
@@ -154,7 +165,6 @@ static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr
 		.owner = on == ON_VM,
 	};
 	union cmd cmd = {};
-	struct verdict *verdict;
 	u32 usize;
 	int err;
 
@@ -171,7 +181,7 @@ static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr
 		return err;
 
 	call.cmd = &cmd;
-	err = check_common(op, &cmd, &call);
+	err = check_common(op, &cmd, &call, arg);
 	if (!err)
 		err = op->fn(&call);
 	if (err) {
@@ -180,8 +190,6 @@ static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr
 		return tell(op, &call, arg, err);
 	}
 
-	verdict = (void *)&cmd + op->verdict;
-	*verdict = (struct verdict){};
 	cmd.head.size = usize;
 	err = finish(op, &cmd, &call, arg, usize);
 	if (call.reservation)

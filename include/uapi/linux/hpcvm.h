@@ -38,7 +38,8 @@
  *   (%HPCVM_REASON_PAD).
  * - E2BIG: the struct is longer than this kernel knows, and what it does not
  *   know is not zero; or it is longer than a page.
- * - EFAULT: the struct cannot be read, or its results cannot be written.
+ * - EFAULT: the struct cannot be read, or neither verdict nor results can be
+ *   written: nothing was done.
  * - ENOMEM: the kernel has no memory for its own bookkeeping
  *   (%HPCVM_REASON_KERNEL_MEMORY).
  *
