@@ -61,7 +61,11 @@ check:
 
 .PHONY: bench
 bench:
-	@KERNEL=$(KERNEL) scripts/bench
+	@KERNEL=$(KERNEL) NODE="$(NODE)" scripts/bench
+
+.PHONY: stress
+stress:
+	@KERNEL=$(KERNEL) ROUNDS="$(ROUNDS)" SEED="$(SEED)" scripts/stress
 
 .PHONY: lint
 lint:
@@ -129,6 +133,7 @@ help:
 	@echo 'As root, on a Debian 12 or 13 machine, packages included:'
 	@echo '  make run [KERNEL=6.1|6.12|7.2] [NODE=local]   the main job, with proof'
 	@echo '  make check [KERNELS="..."] [TESTS="..."]      all tests on all kernels'
+	@echo '  make stress [ROUNDS=500] [SEED=1]             storms: kills, hotplug, pressure, rmmod'
 	@echo '  make lint                                     style and static checks'
 	@echo 'On a node:'
 	@echo '  make [KDIR=...]        the module for this kernel, the library, the command'
