@@ -12,6 +12,7 @@ tracing=/sys/kernel/tracing
 trace() # NAME FILTER
 {
 	mkdir -p "$tracing/instances/$1" &&
+		echo 0 >"$tracing/instances/$1/options/record-cmd" &&
 		echo "$2" >"$tracing/instances/$1/events/kvmmmu/kvm_mmu_set_spte/filter" &&
 		echo 1 >"$tracing/instances/$1/events/kvmmmu/kvm_mmu_set_spte/enable"
 }

@@ -294,6 +294,8 @@ static int looks(void)
 	FILE *f;
 
 	close(open(TRACING "/trace", O_WRONLY | O_TRUNC));
+	/* To record names, too, the scheduler's own code is patched: needlessly here. */
+	put_text(TRACING "/options/record-cmd", "0");
 	put_text(TRACING "/events/workqueue/workqueue_execute_start/enable", "1");
 	usleep(QUIET * 1000);
 	put_text(TRACING "/events/workqueue/workqueue_execute_start/enable", "0");
