@@ -133,6 +133,7 @@ help:
 	@echo 'As root, on a Debian 12 or 13 machine, packages included:'
 	@echo '  make run [KERNEL=6.1|6.12|7.2] [NODE=local]   the main job, with proof'
 	@echo '  make check [KERNELS="..."] [TESTS="..."]      all tests on all kernels'
+	@echo '  make bench [NODE=local]                       figures, each beside the stock way'
 	@echo '  make stress [ROUNDS=500] [SEED=1]             storms: kills, hotplug, pressure, rmmod'
 	@echo '  make lint                                     style and static checks'
 	@echo 'On a node:'

@@ -6,7 +6,9 @@ bench.py instructions OUT: what memory costs and how long a guest takes to
 start. For a node under -icount, where a nanosecond is an instruction.
 bench.py hpcc OUT: HPC Challenge in guests of several page sizes and on the
 node itself, as ratios. For a node without -icount, where a TLB miss costs
-time, or for real hardware.
+time.
+bench.py zero OUT: what threads help to prepare memory. For real hardware: in
+emulation all processors share one memory bus, that of the host.
 
 OUT gets a table in reStructuredText. The guests are started by QEMU alone, so
 that what differs between two rows is one thing: where the RAM comes from.
@@ -22,7 +24,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 USER = TOP + "/build/user"
 HPCVM = USER + "/hpcvm"
 MEMORY = TOP + "/build/selftests/bench/memory"
-QEMU = "/cache/%s/bin/qemu-system-hpcvm" % os.path.basename(os.readlink(TOP + "/build/qemu"))
+QEMU = TOP + "/build/qemu"
 POOL = "/sys/kernel/mm/hugepages/hugepages-%dkB/%s"
 TRACING = "/sys/kernel/tracing/instances/bench"
 SHARE = "/var/lib/hpcvm/guest/share"
@@ -139,9 +141,10 @@ class Guest:
         for tag, path, options in (("root", guest + "/root", ",readonly=on"), ("share", SHARE, "")):
             share += ["-fsdev", "local,id=%s,path=%s,security_model=passthrough,multidevs=remap%s"
                       % (tag, path, options), "-device", "virtio-9p-pci,fsdev=%s,mount_tag=%s" % (tag, tag)]
+        qemu = "/cache/%s/bin/qemu-system-hpcvm" % os.path.basename(os.readlink(QEMU))
         self.begin = time.monotonic_ns()
         self.qemu = subprocess.Popen(
-            [QEMU, "-machine", machine + ",memory-backend=ram", "-accel", "kvm", "-cpu", "host",
+            [qemu, "-machine", machine + ",memory-backend=ram", "-accel", "kvm", "-cpu", "host",
              "-smp", "1", "-m", str(mib), "-object", backend, "-nodefaults", "-no-user-config",
              "-display", "none", "-no-reboot", "-serial", "file:/tmp/bench-console",
              "-kernel", guest + "/vmlinuz", "-initrd", guest + "/initrd", "-append",
@@ -187,6 +190,7 @@ def first_entry():
 def bench_start(out, mib=1024):
     os.makedirs(TRACING, exist_ok=True)
     write(TRACING + "/trace_clock", "mono")
+    write(TRACING + "/options/record-cmd", 0)
     write(TRACING + "/events/kvm/kvm_entry/trigger", "traceoff:1")
     write(TRACING + "/events/kvm/kvm_entry/enable", 1)
     print("A guest of 1 GiB starts, in instructions\n"
@@ -259,10 +263,41 @@ def bench_hpcc(out, mib=3072):
            for name, key in RESULTS])
 
 
+# Threads
+
+def prepared(mib, threads):
+    """The shortest of three times to prepare a reservation."""
+    took = []
+    for _ in range(3):
+        begin = time.monotonic()
+        subprocess.run([HPCVM, "reserve", "--size", "%dM" % mib, "--count", "1", "--threads",
+                        str(threads)], check=True, stdout=subprocess.DEVNULL)
+        took.append(time.monotonic() - begin)
+        subprocess.run([HPCVM, "reserve", "--drop", "all"], check=True, stdout=subprocess.DEVNULL)
+    return min(took)
+
+
+def bench_zero(out, mib=4096):
+    if os.listdir("/sys/class/misc/hpcvm/reservations") != ["gone"]:
+        sys.exit("bench: there are reservations; they would be dropped: hpcvm reserve --list")
+    print("A reservation of 4 GiB, by threads\n"
+          "==================================\n", file=out)
+    pages = int(read(POOL % (2048, "nr_hugepages")))
+    pool(2048, pages + mib // 2)
+    say("4 GiB, 1, 2, 4 threads")
+    took = {n: prepared(mib, n) for n in (1, 2, 4)}
+    write(POOL % (2048, "nr_hugepages"), pages)
+    table(out, ("threads", "times as fast as one"),
+          [(n, "%.2f" % (took[1] / t)) for n, t in took.items()])
+
+
 def main():
     what, path = sys.argv[1:]
-    write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
     with open(path, "w") as out:
+        if what == "zero":
+            bench_zero(out)
+            return
+        write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
         if what == "instructions":
             bench_memory(out)
             bench_start(out)
