@@ -59,6 +59,10 @@ run:
 check:
 	@KERNELS="$(KERNELS)" TESTS="$(TESTS)" scripts/check
 
+.PHONY: check-debug
+check-debug:
+	@DEBUG="$(DEBUG)" TESTS="$(TESTS)" scripts/check-debug
+
 .PHONY: bench
 bench:
 	@KERNEL=$(KERNEL) NODE="$(NODE)" scripts/bench
@@ -135,6 +139,8 @@ help:
 	@echo '  make check [KERNELS="..."] [TESTS="..."]      all tests on all kernels'
 	@echo '  make bench [NODE=local]                       figures, each beside the stock way'
 	@echo '  make stress [ROUNDS=500] [SEED=1]             storms: kills, hotplug, pressure, rmmod'
+	@echo '  make check-debug [DEBUG=kcsan] [TESTS="..."]  the tests on a sanitizer kernel,'
+	@echo '                                                and the lines they have executed'
 	@echo '  make lint                                     style and static checks'
 	@echo 'On a node:'
 	@echo '  make [KDIR=...]        the module for this kernel, the library, the command'

@@ -10,6 +10,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${HPCVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hpcvm}
 build=$top/build
 kernels_all="6.1 6.12 7.2"
+kernels_sanitizer="6.12-debug 6.12-kcsan"
 mkdir -p "$cache/log"
 
 say() { printf '[%s] %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
@@ -79,6 +80,41 @@ debian_mirror()
 # kernel_release ROOT KERNEL: which release the root has as 6.1, 6.12 or 7.2.
 kernel_release() { awk -v k="$2" '$1 == k { print $2 }' "$1/etc/hpcvm-node/kernels"; }
 
+# is_sanitizer KERNEL: is it one that scripts/node/debug-kernel builds?
+is_sanitizer() { case " $kernels_sanitizer " in *" $1 "*) ;; *) return 1 ;; esac }
+
+# find_kernel ROOT KERNEL: sets release, image (what boots), headers (what modules
+# are built against), modules (what modprobe reads) and how (more words for
+# the make of our module) of a kernel that a node can have: one of the root's
+# packages, or a sanitizer kernel, built if nobody has yet.
+# shellcheck disable=SC2034 # for whoever calls
+find_kernel()
+{
+	local dir
+	how=
+	if is_sanitizer "$2"; then
+		dir=$("$top/scripts/node/debug-kernel" "${2#*-}")
+		release=$(cat "$dir/release")
+		image=$dir/vmlinuz headers=$dir/headers modules=$dir/modules
+		case $2 in *-debug) how="GCOV_PROFILE=y KCOV_INSTRUMENT=y" ;; esac
+	else
+		release=$(kernel_release "$1" "$2")
+		[ -n "$release" ] ||
+			die "no kernel $2; there are: $(cut -d' ' -f1 "$1/etc/hpcvm-node/kernels" | xargs) $kernels_sanitizer"
+		image=$1/boot/vmlinuz-$release headers=$1/usr/src/linux-headers-$release
+		modules=$1/lib/modules/$release
+	fi
+}
+
+# inside ROOT PATH: where in_root ROOT has a path of the root or of the cache.
+inside()
+{
+	case $2 in
+	"$1"/*) echo "${2#"$1"}" ;;
+	"$cache"/*) echo "/cache${2#"$cache"}" ;;
+	esac
+}
+
 # emulator ROOT MEMORY CPUS: the array board has the QEMU of the node's
 # root, run by that root's own dynamic loader, and the node's board: an AMD
 # CPU with SVM less what TCG cannot do, two NUMA nodes with MEMORY MiB and CPUS
@@ -106,7 +142,8 @@ emulator()
 # What a healthy kernel never prints, after the time stamp (extended regular
 # expression). Most of it panics anyway, by panic_on_warn and oops=panic.
 complaints='^(\[[^]]*\] )?(BUG|WARNING|Oops|UBSAN|KFENCE|refcount_t|watchdog: BUG'
-complaints+='|general protection fault|unregister_netdevice)\b.*:'
+complaints+='|general protection fault|unregister_netdevice|ODEBUG)\b.*:'
+complaints+='|INFO: trying to register|kmemleak: [0-9]+ new'
 complaints+='|Call Trace:|Kernel panic - |INFO: task .* blocked|rcu: INFO: .* stall'
 
 # The kernel's command line on that board: every warning ends the node.

@@ -48,7 +48,7 @@ sleep 1000
 EOF
 
 set_pool 1024
-scripts/node/guest-prepare /lower "$(ls -t /cache/initrd-"$(uname -r)"-* | head -n 1)" \
+scripts/node/guest-prepare /lower "$(guest_initrd)" \
 	"$work/job" "$work/reader.py"
 permit='s|<domain type=.kvm.>|<domain type="kvm" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">|
 s|</domain>|<qemu:commandline><qemu:arg value="-machine"/><qemu:arg value="allow-dirty-log=on"/></qemu:commandline></domain>|'
