@@ -182,7 +182,7 @@ void hpcvm_watch_free(struct hpcvm_watch *watch)
 	struct hpcvm_watched *watched = hpcvm_vm_watched(watch->vm);
 
 	spin_lock(&watched->lock);
-	watched->polls -= watch->polled;
+	WRITE_ONCE(watched->polls, watched->polls - watch->polled);
 	spin_unlock(&watched->lock);
 	kfree(watch);
 }
@@ -228,8 +228,9 @@ __poll_t hpcvm_watch_poll(struct file *file, struct poll_table_struct *table)
 	if (!watch->polled) {
 		watch->polled = true;
 		/* What has changed while nobody watched is seen by this look. */
-		watched->marks = LOOKS_A_MARK;
-		if (!watched->polls++ && !watched->ended)
+		WRITE_ONCE(watched->marks, LOOKS_A_MARK);
+		WRITE_ONCE(watched->polls, watched->polls + 1);
+		if (watched->polls == 1 && !watched->ended)
 			queue_delayed_work(looks, &watched->work, 0);
 	}
 	if (watched->ended)
