@@ -33,7 +33,7 @@ refused_start "file of ordinary pages" "add <hugepages/>" \
 	"$small; s|<vcpu>|<memoryBacking><source type='file'/></memoryBacking>&|"
 refused_start "a NUMA cell not in hugepages" "multiple of 2 MiB" \
 	"$small; s|<cpu mode='host-passthrough'/>|<cpu mode='host-passthrough'><numa><cell id='0' cpus='0' memory='255' unit='MiB'/><cell id='1' cpus='1' memory='257' unit='MiB'/></numa></cpu>|"
-fails "memory that is not RAM" "is not the guest's RAM" timeout 60 qemu-system-hpcvm \
+fails "memory that is not RAM" "is not the guest's RAM" timeout $((60 * ${HPCVM_SLOW:-1})) qemu-system-hpcvm \
 	-M pc-q35-hpcvm-1.0 -accel kvm -m 64 -nodefaults -display none \
 	-object memory-backend-ram,id=other,size=64M
 ok "  nothing is left" within 10 pool_is 300

@@ -33,6 +33,7 @@ ok "nothing has leaked (kmemleak)" nothing_leaked
 ok "rmmod hpcvm" within 20 rmmod hpcvm
 ok "nothing has leaked when the module is gone (kmemleak)" nothing_leaked
 ok "lockdep has watched to the end" grep -E '^ *debug_locks: *1$' /proc/lockdep_stats
+[ ! -e "$debug/kcsan" ] || ok "KCSAN has watched" grep -E 'setup_watchpoints: *[1-9]' "$debug/kcsan"
 
 counted=$debug/gcov/hpcvm/build/$(uname -r)/tree/src/hpcvm
 if [ -n "${COVERAGE:-}" ] && [ -d "$counted" ]; then

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include "slot.h"
 
-#define SOON 10000	/* ms: within a second, and on a busy emulated node still */
+#define SOON (10000 * slow())	/* ms: within a second, and on a busy emulated node still */
 #define QUIET 2500	/* ms: several looks long */
 #define TRACING "/sys/kernel/tracing"
 
