@@ -404,6 +404,46 @@ TEST_F(abi, no_fd_left)
 	pool_set(SZ_2M, HPCVM_NODE_ANY, 0);
 }
 
+#define FILE_MAX "/proc/sys/fs/file-max"
+
+/* The same where the node has no file left, to which root is not bound: as a user. */
+static int no_file_left(int dev)
+{
+	struct hpcvm_mem_create mem = mem_create(SZ_2M, SZ_2M, HPCVM_NODE_ANY);
+	struct hpcvm_vm_create first, second = vm_create(new_kvm());
+	struct hpcvm_vm_open open = { .size = sizeof(open) };
+
+	/* The VM belongs to the real uid; the capabilities go with the other two. */
+	first = vm_create(new_kvm());
+	if (setresuid(65534, 0, 0) || call(dev, HPCVM_VM_CREATE, &first))
+		return 99;
+	open.id = first.out_id;
+	if (put_text(FILE_MAX, "1") || setresuid(65534, 65534, 65534))
+		return 98;
+	if (call(dev, HPCVM_MEM_CREATE, &mem) != ENFILE)
+		return 1;
+	if (call(dev, HPCVM_VM_CREATE, &second) != ENFILE)
+		return 2;
+	return call(dev, HPCVM_VM_OPEN, &open) != ENFILE ? 3 : 0;
+}
+
+TEST_F(abi, no_file_left)
+{
+	long long max = get_number(FILE_MAX);
+	int vms = count_entries(VMS);
+	char text[32];
+	long free;
+
+	ASSERT_LE(2, pool_set(SZ_2M, HPCVM_NODE_ANY, 2));
+	free = pool_free(SZ_2M);
+	EXPECT_EQ(0, IN_CHILD(no_file_left(self->fd[DEVICE])));
+	snprintf(text, sizeof(text), "%lld", max);
+	EXPECT_EQ(0, put_text(FILE_MAX, text));
+	EXPECT_EQ(vms, count_entries(VMS));
+	EXPECT_TRUE(pool_settles(SZ_2M, free));
+	pool_set(SZ_2M, HPCVM_NODE_ANY, 0);
+}
+
 TEST_F(abi, wrong_kind_of_fd)
 {
 	const struct ioctl_def *def;

@@ -96,6 +96,7 @@ TEST_F(reserve, prepared_takes_no_userfaultfd)
 TEST_F(reserve, park_numbers)
 {
 	struct hpcvm_reserve_park park = park_of(1000, HPCVM_NODE_ANY);
+	struct hpcvm_reserve_drop drop = { .size = sizeof(drop) };
 	int null = open("/dev/null", O_RDWR), huge = memfd_create("huge", MFD_HUGETLB);
 
 	EXPECT_REFUSED(self->dev, HPCVM_RESERVE_PARK, &park, EBADF, HPCVM_REASON_FD, 1000);
@@ -127,8 +128,12 @@ TEST_F(reserve, park_numbers)
 	park.gid = UINT32_MAX;
 	EXPECT_REFUSED(self->dev, HPCVM_RESERVE_PARK, &park, EINVAL, HPCVM_REASON_RESERVE_FOR,
 		       UINT32_MAX);
-	EXPECT_EQ(ENOENT, drop(self->dev, 0));
-	EXPECT_EQ(ENOENT, drop(self->dev, UINT64_MAX));
+	drop.id = 0;
+	EXPECT_REFUSED(self->dev, HPCVM_RESERVE_DROP, &drop, ENOENT,
+		       HPCVM_REASON_RESERVATION_UNKNOWN, 0);
+	drop.id = UINT64_MAX;
+	EXPECT_REFUSED(self->dev, HPCVM_RESERVE_DROP, &drop, ENOENT,
+		       HPCVM_REASON_RESERVATION_UNKNOWN, UINT64_MAX);
 	close(null);
 	close(huge);
 }

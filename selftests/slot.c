@@ -3,6 +3,7 @@
  * Slots: which promise is refused, and what becomes of one when the memory,
  * the VM or the process ends. Whether it is kept meanwhile: verify.c.
  */
+#include <pthread.h>
 #include "slot.h"
 
 TEST_F(slot, numbers)
@@ -301,6 +302,99 @@ TEST_F_TIMEOUT(slot, killed_200_times, 120)
 	}
 	EXPECT_TRUE(pool_settles(SZ_2M, self->free - PAGES));
 	EXPECT_EQ(1, count_entries(VMS));
+}
+
+/* Calls without end, each with the same struct, in memory that the parent sees. */
+struct calls {
+	struct hpcvm_mem_verify verify;
+	struct hpcvm_mem_slot slot;
+	struct hpcvm_mem_adopt adopt;
+	struct hpcvm_mem_unslot unslot;
+};
+
+struct job {
+	int vm;
+	unsigned long cmd;
+	void *arg;
+	const void *fresh;
+	size_t size;
+};
+
+static void *repeat(void *arg)
+{
+	struct job *job = arg;
+
+	for (;;) {
+		memcpy(job->arg, job->fresh, job->size);
+		call(job->vm, job->cmd, job->arg);
+	}
+	return NULL;
+}
+
+/*
+ * Whoever verifies waits for the address space, which is copied without end,
+ * with the VM locked; the others wait for the VM.
+ */
+static void call_and_fork(int dev, struct calls *calls)
+{
+	int kvm = new_kvm(), mem = new_mem(dev, RAM, SZ_2M), vm = new_vm(dev, kvm), i;
+	size_t bulk = 64 * SZ_2M;
+	char *ram = map_shared(mem, RAM), *small;
+	struct calls fresh = {
+		verify_with(NULL, 0), mem_slot(mem, 0, 0, RAM),
+		mem_adopt(ram, 0, RAM, HPCVM_NODE_ANY), { .size = sizeof(fresh.unslot) },
+	};
+	struct job jobs[] = {
+		{ vm, HPCVM_MEM_VERIFY, &calls->verify, &fresh.verify, sizeof(fresh.verify) },
+		{ vm, HPCVM_MEM_SLOT, &calls->slot, &fresh.slot, sizeof(fresh.slot) },
+		{ vm, HPCVM_MEM_ADOPT, &calls->adopt, &fresh.adopt, sizeof(fresh.adopt) },
+		{ vm, HPCVM_MEM_UNSLOT, &calls->unslot, &fresh.unslot, sizeof(fresh.unslot) },
+	};
+	pthread_t thread;
+
+	small = mmap(NULL, bulk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(small, bulk, MADV_NOHUGEPAGE);
+	memset(small, 1, bulk);
+	kvm_memslot(kvm, 0, 0, RAM, ram, 0);
+	for (i = 0; i < 4; i++)
+		pthread_create(&thread, NULL, repeat, &jobs[i]);
+	for (;;) {
+		pid_t child = fork();
+
+		if (!child)
+			_exit(0);
+		waitpid(child, NULL, 0);
+	}
+}
+
+TEST_F_TIMEOUT(slot, killed_while_it_waits, 120)
+{
+	struct calls *calls = shared_page();
+	bool seen[4] = { false };
+	int i;
+
+	/* The errno is EINTR, which nobody lives to see; but the reason is told. */
+	for (i = 0; i < 60 && !(seen[0] && seen[1] && seen[2] && seen[3]); i++) {
+		pid_t child;
+
+		memset(calls, 0, sizeof(*calls));
+		child = fork();
+		if (!child)
+			call_and_fork(self->dev, calls);
+		usleep(700000 + i % 7 * 10000);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		seen[0] |= calls->verify.reason == HPCVM_REASON_INTERRUPTED;
+		seen[1] |= calls->slot.reason == HPCVM_REASON_INTERRUPTED;
+		seen[2] |= calls->adopt.reason == HPCVM_REASON_INTERRUPTED;
+		seen[3] |= calls->unslot.reason == HPCVM_REASON_INTERRUPTED;
+	}
+	TH_LOG("killed %d times", i);
+	EXPECT_TRUE(seen[0]);
+	EXPECT_TRUE(seen[1]);
+	EXPECT_TRUE(seen[2]);
+	EXPECT_TRUE(seen[3]);
+	EXPECT_TRUE(pool_settles(SZ_2M, self->free - PAGES));
 }
 
 /* The slot keeps the memory; the end of the VM returns it. */

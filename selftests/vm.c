@@ -238,6 +238,8 @@ TEST_F(vm, fork)
 	ASSERT_LE(0, vm);
 	ASSERT_EQ(0, pipe(ready));
 	EXPECT_EQ(EPERM, IN_CHILD(call(vm, HPCVM_MEM_UNSLOT, &unslot)));
+	EXPECT_EQ(HPCVM_REASON_OTHER_MM,
+		  IN_CHILD((call(vm, HPCVM_MEM_UNSLOT, &unslot), unslot.reason)));
 	EXPECT_EQ(EINVAL, IN_CHILD(call(vm, HPCVM_MEM_SLOT, &slot)));
 	child = fork();
 	if (!child) {
