@@ -75,6 +75,10 @@ stress:
 lint:
 	@scripts/lint
 
+.PHONY: mutants
+mutants:
+	@KERNEL=$(KERNEL) MUTANTS="$(MUTANTS)" scripts/mutants
+
 .PHONY: doc
 doc:
 	@scripts/abi-doc
@@ -142,6 +146,7 @@ help:
 	@echo '  make check-debug [DEBUG=kcsan] [TESTS="..."]  the tests on a sanitizer kernel,'
 	@echo '                                                and the lines they have executed'
 	@echo '  make lint                                     style and static checks'
+	@echo '  make mutants [KERNEL=...] [MUTANTS="..."]     would the tests see planted faults?'
 	@echo 'On a node:'
 	@echo '  make [KDIR=...]        the module for this kernel, the library, the command'
 	@echo '  make qemu              qemu-system-hpcvm, with the machine type'

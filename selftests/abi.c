@@ -190,7 +190,7 @@ TEST_F(abi, page_ends)
  */
 FIXTURE(unwritable)
 {
-	int dev, kvm, vm, mem, fds, vms;
+	int dev, kvm, vm, mem, fds, next, vms;
 	long free;
 	char *ram;
 	uint8_t *pages;
@@ -211,6 +211,7 @@ FIXTURE_SETUP(unwritable)
 	ASSERT_NE(MAP_FAILED, self->pages);
 	self->free = pool_free(SZ_2M);
 	self->fds = open_fds();
+	self->next = next_fd();
 	self->vms = count_entries(VMS);
 }
 
@@ -262,6 +263,7 @@ TEST_F(unwritable, verdict)
 
 	close(kvm);
 	EXPECT_EQ(self->fds, open_fds());
+	EXPECT_EQ(self->next, next_fd());
 	EXPECT_EQ(self->vms, count_entries(VMS));
 	EXPECT_TRUE(pool_settles(SZ_2M, self->free));
 }
@@ -280,6 +282,7 @@ TEST_F(unwritable, results)
 
 	close(kvm);
 	EXPECT_EQ(self->fds, open_fds());
+	EXPECT_EQ(self->next, next_fd());
 	EXPECT_EQ(self->vms, count_entries(VMS));
 	EXPECT_TRUE(pool_settles(SZ_2M, self->free));
 }

@@ -273,6 +273,32 @@ static inline int open_fds(void)
 	return count_entries("/proc/self/fd");
 }
 
+/* The number of the next fd: reserved ones, that nobody has installed, count too. */
+static inline int next_fd(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+/* Each VM of KVM's, vCPUs and the device that is open hold KVM's module. */
+static inline long kvm_users(void)
+{
+	long amd = get_number("/sys/module/kvm_amd/refcnt");
+
+	return amd < 0 ? get_number("/sys/module/kvm_intel/refcnt") : amd;
+}
+
+static inline bool kvm_settles(long users)
+{
+	int i;
+
+	for (i = 0; i < 200 * slow() && kvm_users() != users; i++)
+		usleep(20000);
+	return kvm_users() == users;
+}
+
 /* A page that a child shares. */
 static inline void *shared_page(void)
 {

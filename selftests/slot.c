@@ -182,6 +182,14 @@ TEST_F(slot, pages_absent)
 	EXPECT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
 	slot = mem_slot(self->mem, 7 * SZ_2M, 7 * SZ_2M, RAM - 7 * SZ_2M);
 	EXPECT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	/* Holes at its begin and at its end. */
+	slot = mem_slot(self->mem, 4 * SZ_2M, 4 * SZ_2M, 3 * SZ_2M);
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_SLOT, &slot, EINVAL, HPCVM_REASON_PAGES_ABSENT, 3);
+	ASSERT_EQ(0, fallocate(self->mem, 0, 5 * SZ_2M, SZ_2M));
+	slot = mem_slot(self->mem, 4 * SZ_2M, 4 * SZ_2M, 2 * SZ_2M);
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_SLOT, &slot, EINVAL, HPCVM_REASON_PAGES_ABSENT, 1);
+	slot = mem_slot(self->mem, 5 * SZ_2M, 5 * SZ_2M, 2 * SZ_2M);
+	EXPECT_REFUSED(self->vm, HPCVM_MEM_SLOT, &slot, EINVAL, HPCVM_REASON_PAGES_ABSENT, 1);
 }
 
 TEST_F(slot, pages_node)

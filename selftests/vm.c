@@ -13,12 +13,14 @@ FIXTURE(vm)
 {
 	int dev;
 	int kvm;
+	long users;	/* of KVM */
 };
 
 FIXTURE_SETUP(vm)
 {
 	self->dev = open_device();
 	ASSERT_LE(0, self->dev);
+	self->users = kvm_users();
 	self->kvm = new_kvm();
 	ASSERT_LE(0, self->kvm);
 	ASSERT_EQ(0, count_entries(VMS));
@@ -29,6 +31,7 @@ FIXTURE_TEARDOWN(vm)
 	close(self->dev);
 	close(self->kvm);
 	EXPECT_EQ(0, count_entries(VMS));
+	EXPECT_TRUE(kvm_settles(self->users));
 }
 
 static int open_vm(int dev, uint64_t id, struct hpcvm_vm_open *open)
@@ -49,6 +52,8 @@ TEST_F(vm, not_a_kvm_vm)
 		ASSERT_LE(0, fds[i]);
 		EXPECT_REFUSED(self->dev, HPCVM_VM_CREATE, &create, EINVAL,
 			       HPCVM_REASON_NOT_KVM, fds[i]);
+		if (fds[i] != self->dev)
+			close(fds[i]);
 	}
 }
 
@@ -179,6 +184,7 @@ TEST_F(vm, handle)
 	EXPECT_EQ(0, count_entries(VMS));
 	EXPECT_REFUSED(open.out_fd, HPCVM_MEM_VERIFY, &verify, ENODEV, HPCVM_REASON_VM_GONE,
 		       create.out_id);
+	EXPECT_EQ(ENODEV, call(open.out_fd, HPCVM_MEM_VERIFY, &verify));
 	close(open.out_fd);
 	EXPECT_EQ(ENOENT, open_vm(self->dev, create.out_id, &open));
 }

@@ -12,12 +12,21 @@
 #define QUIET 2500	/* ms: several looks long */
 #define TRACING "/sys/kernel/tracing"
 
-/* What poll() says of an fd within @ms. */
+/* What poll() says of an fd within @ms; LATE if it was not woken, but saw it then. */
+#define LATE -2
+
 static int events(int fd, int ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct timespec begin, end;
+	long took;
 
-	return poll(&pfd, 1, ms) < 0 ? -1 : pfd.revents;
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	if (poll(&pfd, 1, ms) < 0)
+		return -1;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	took = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+	return ms && pfd.revents && took >= ms ? LATE : pfd.revents;
 }
 
 FIXTURE(watch)
@@ -240,16 +249,26 @@ TEST_F(watch, several_fds)
 	close(b);
 }
 
+static void *close_soon(void *fd)
+{
+	usleep(500000);
+	close(*(int *)fd);
+	return NULL;
+}
+
 TEST_F(watch, vm_ends)
 {
 	int handle = open_handle(self->dev, self->vm);
+	pthread_t thread;
 
 	ASSERT_LE(0, handle);
 	EXPECT_EQ(0, broken(handle));
 	EXPECT_EQ(0, events(handle, QUIET));
-	close(self->vm);
-	self->vm = -1;
+	/* While somebody waits: he is woken. */
+	ASSERT_EQ(0, pthread_create(&thread, NULL, close_soon, &self->vm));
 	EXPECT_EQ(POLLHUP, events(handle, SOON));
+	pthread_join(thread, NULL);
+	self->vm = -1;
 	EXPECT_EQ(POLLHUP, events(handle, 0));
 	close(handle);
 }
@@ -315,6 +334,19 @@ TEST_F(watch, nothing_for_nothing)
 	EXPECT_LE(2, looks());
 	close(self->vm);
 	self->vm = -1;
+	EXPECT_EQ(0, looks());
+}
+
+/* It ends with the fd that was polled, though the VM goes on. */
+TEST_F(watch, nothing_any_more)
+{
+	int handle = open_handle(self->dev, self->vm);
+
+	ASSERT_LE(0, handle);
+	events(handle, 0);
+	EXPECT_LE(2, looks());
+	close(handle);
+	usleep(1000000);
 	EXPECT_EQ(0, looks());
 }
 
