@@ -103,6 +103,8 @@ static int tell(const struct op *op, const struct hpcvm_call *call, void __user 
 {
 	struct verdict verdict = { .reason = call->reason, .detail = call->detail };
 
+	if (err == -ENOMEM && !verdict.reason)
+		verdict.reason = HPCVM_REASON_KERNEL_MEMORY;
 	if (copy_to_user(arg + op->verdict, &verdict, sizeof(verdict)))
 		return -EFAULT;
 	return err;
@@ -184,11 +186,8 @@ static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr
 	err = check_common(op, &cmd, &call, arg);
 	if (!err)
 		err = op->fn(&call);
-	if (err) {
-		if (err == -ENOMEM && !call.reason)
-			call.reason = HPCVM_REASON_KERNEL_MEMORY;
+	if (err)
 		return tell(op, &call, arg, err);
-	}
 
 	cmd.head.size = usize;
 	err = finish(op, &cmd, &call, arg, usize);
