@@ -260,8 +260,9 @@ static struct file *new_file(struct pool *pool, int flags)
 	struct file *tmp, *file;
 
 	tmp = compat_tmpfile_open(&dir, S_IFREG | 0600, O_RDWR | O_LARGEFILE);
+	/* hugetlbfs says ENOSPC when it has no memory for an inode; our mounts limit none. */
 	if (IS_ERR(tmp))
-		return tmp;
+		return tmp == ERR_PTR(-ENOSPC) ? ERR_PTR(-ENOMEM) : tmp;
 	/* The file that makes the inode is not one for an fd table. */
 	file = dentry_open(&tmp->f_path, flags | O_LARGEFILE, current_cred());
 	fput(tmp);
