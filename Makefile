@@ -63,6 +63,12 @@ check:
 check-debug:
 	@DEBUG="$(DEBUG)" TESTS="$(TESTS)" scripts/check-debug
 
+# SECONDS is bash's own.
+.PHONY: fuzz
+fuzz:
+	@FUZZ_SECONDS="$(SECONDS)" SEED="$(SEED)" THREADS="$(THREADS)" REPLAY="$(REPLAY)" \
+		$(if $(filter command line,$(origin KERNEL)),KERNEL="$(KERNEL)") scripts/fuzz
+
 .PHONY: bench
 bench:
 	@KERNEL=$(KERNEL) NODE="$(NODE)" scripts/bench
@@ -145,6 +151,8 @@ help:
 	@echo '  make stress [ROUNDS=500] [SEED=1]             storms: kills, hotplug, pressure, rmmod'
 	@echo '  make check-debug [DEBUG=kcsan] [TESTS="..."]  the tests on a sanitizer kernel,'
 	@echo '                                                and the lines they have executed'
+	@echo '  make fuzz [SECONDS=600] [SEED=1] [THREADS=4]  a fuzzer for /dev/hpcvm, there too;'
+	@echo '       make fuzz REPLAY=FILE                    a round that it has left'
 	@echo '  make lint                                     style and static checks'
 	@echo '  make mutants [KERNEL=...] [MUTANTS="..."]     would the tests see planted faults?'
 	@echo 'On a node:'
