@@ -376,7 +376,7 @@ static int populate(struct hpcvm_call *call, struct hstate *h, struct file *file
 	missing = want - look.present;
 	if (err == -EINTR)
 		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, missing);
-	if (err && err != -ENOSPC && err != -ENOMEM && err != -EFBIG)
+	if (err && err != -ENOSPC && err != -EFBIG)
 		return err;
 	if (look.off_node)
 		return hpcvm_refuse(call, -ENOSPC, HPCVM_REASON_POOL_SHORT_NODE,
