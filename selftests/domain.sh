@@ -11,8 +11,9 @@ node_up
 tracing=/sys/kernel/tracing
 trace() # NAME FILTER
 {
+	# An instance takes this option from the whole when it is made.
+	echo 0 >"$tracing/options/record-cmd" &&
 	mkdir -p "$tracing/instances/$1" &&
-		echo 0 >"$tracing/instances/$1/options/record-cmd" &&
 		echo "$2" >"$tracing/instances/$1/events/kvmmmu/kvm_mmu_set_spte/filter" &&
 		echo 1 >"$tracing/instances/$1/events/kvmmmu/kvm_mmu_set_spte/enable"
 }

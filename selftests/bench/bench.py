@@ -188,9 +188,9 @@ def first_entry():
 
 
 def bench_start(out, mib=1024):
+    write("/sys/kernel/tracing/options/record-cmd", 0)
     os.makedirs(TRACING, exist_ok=True)
     write(TRACING + "/trace_clock", "mono")
-    write(TRACING + "/options/record-cmd", 0)
     write(TRACING + "/events/kvm/kvm_entry/trigger", "traceoff:1")
     write(TRACING + "/events/kvm/kvm_entry/enable", 1)
     print("A guest of 1 GiB starts, in instructions\n"
