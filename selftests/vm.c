@@ -89,6 +89,34 @@ TEST_F(vm, twice)
 	close(second.out_fd);
 }
 
+static void nothing(int sig)
+{
+}
+
+/* Signals that a program handles are none of its calls' business. */
+TEST_F(vm, signals)
+{
+	pid_t parent = getpid(), child;
+	int i;
+
+	signal(SIGUSR1, nothing);
+	child = fork();
+	ASSERT_LE(0, child);
+	while (!child) {
+		usleep(700);
+		if (getppid() != parent || kill(parent, SIGUSR1))
+			_exit(0);
+	}
+	for (i = 0; i < 500; i++) {
+		struct hpcvm_vm_create create = vm_create(self->kvm);
+
+		ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create)) TH_LOG("call %d", i);
+		close(create.out_fd);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 TEST_F(vm, close_on_exec)
 {
 	int vm = new_vm(self->dev, self->kvm);

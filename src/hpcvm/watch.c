@@ -113,16 +113,21 @@ static void look(struct work_struct *work)
  * @watched: the VM's.
  * @vm: the VM, of the calling process.
  *
- * Return: 0, -ENOMEM, or -EINTR for a fatal signal.
+ * Return: 0, -ENOMEM, or -ERESTARTNOINTR: a signal waits, which any lock on all
+ * of an address space gives way to. Nothing has happened yet, so the caller's
+ * call is made again by itself.
  */
 int hpcvm_watched_init(struct hpcvm_watched *watched, struct hpcvm_vm *vm)
 {
+	int err;
+
 	watched->vm = vm;
 	spin_lock_init(&watched->lock);
 	init_waitqueue_head(&watched->wait);
 	INIT_DELAYED_WORK(&watched->work, look);
 	watched->notifier.ops = &notifier_ops;
-	return mmu_notifier_register(&watched->notifier, current->mm);
+	err = mmu_notifier_register(&watched->notifier, current->mm);
+	return err == -EINTR ? -ERESTARTNOINTR : err;
 }
 
 /**
