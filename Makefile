@@ -161,6 +161,5 @@ help:
 	@echo '  make install           put all of it on this machine; make uninstall undoes it'
 	@echo '  make dkms-install install-user   the same, with the module by DKMS; also'
 	@echo '                         install-module, dkms-uninstall'
-	@echo '  make bench             the figures of Documentation/performance.rst, on a node'
 	@echo '  make doc               the ABI reference, build/doc/abi.rst'
 	@echo '  make clean             remove build/ (not the cache)'
