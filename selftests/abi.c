@@ -439,7 +439,7 @@ TEST_F(abi, no_file_left)
 
 	ASSERT_LE(2, pool_set(SZ_2M, HPCVM_NODE_ANY, 2));
 	free = pool_free(SZ_2M);
-	EXPECT_EQ(0, IN_CHILD(no_file_left(self->fd[DEVICE])));
+	EXPECT_EQ(0, IN_CHILD(no_file_left(self->fd[ON_DEVICE])));
 	snprintf(text, sizeof(text), "%lld", max);
 	EXPECT_EQ(0, put_text(FILE_MAX, text));
 	EXPECT_EQ(vms, count_entries(VMS));
