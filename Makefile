@@ -71,7 +71,7 @@ fuzz:
 
 .PHONY: bench
 bench:
-	@KERNEL=$(KERNEL) NODE="$(NODE)" scripts/bench
+	@KERNEL=$(KERNEL) NODE="$(NODE)" BENCH="$(BENCH)" scripts/bench
 
 .PHONY: stress
 stress:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make bench, on a node: figures, each beside the stock way of doing it.
 
-bench.py instructions OUT: what memory costs and how long a guest takes to
-start. For a node under -icount, where a nanosecond is an instruction.
+bench.py memory OUT, bench.py start OUT: what memory costs, and how long a guest
+takes to start. For a node under -icount, where a nanosecond is an instruction.
 bench.py hpcc OUT: HPC Challenge in guests of several page sizes and on the
 node itself, as ratios. For a node without -icount, where a TLB miss costs
 time.
@@ -297,11 +297,7 @@ def main():
             bench_zero(out)
             return
         write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
-        if what == "instructions":
-            bench_memory(out)
-            bench_start(out)
-        else:
-            bench_hpcc(out)
+        {"memory": bench_memory, "start": bench_start, "hpcc": bench_hpcc}[what](out)
 
 
 main()
