@@ -249,14 +249,14 @@ TEST_F(unwritable, verdict)
 	struct hpcvm_mem_create create = mem_create(SZ_2M, SZ_2M, HPCVM_NODE_ANY);
 	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, 2 * SZ_2M);
 	struct hpcvm_mem_unslot unslot = { .size = sizeof(unslot) };
+	uint32_t in_verdict = offsetof(struct hpcvm_mem_slot, detail);
 	int kvm = new_kvm();
 	struct hpcvm_vm_create vm = vm_create(kvm);
 
 	EXPECT_EQ(EFAULT, NO_VERDICT(self->dev, HPCVM_MEM_CREATE, create, 0));
 	EXPECT_EQ(EFAULT, NO_VERDICT(self->dev, HPCVM_VM_CREATE, vm, 0));
 	EXPECT_EQ(EFAULT, NO_VERDICT(self->vm, HPCVM_MEM_SLOT, slot, 0));
-	EXPECT_EQ(EFAULT, NO_VERDICT(self->vm, HPCVM_MEM_SLOT, slot,
-				   offsetof(struct hpcvm_mem_slot, detail)));
+	EXPECT_EQ(EFAULT, NO_VERDICT(self->vm, HPCVM_MEM_SLOT, slot, in_verdict));
 	EXPECT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
 	EXPECT_EQ(EFAULT, NO_VERDICT(self->vm, HPCVM_MEM_UNSLOT, unslot, 0));
 	EXPECT_EQ(0, call(self->vm, HPCVM_MEM_UNSLOT, &unslot));

@@ -59,6 +59,6 @@ static const int in_uapi[] = {
 #include "uapi-ioctls.h"
 };
 _Static_assert(sizeof(in_uapi) / sizeof(in_uapi[0]) == NR_IOCTLS,
-	       "selftests/ioctls.h has an entry that the uapi header has not");
+	       "this table has an entry that the uapi header has not");
 
 #endif
