@@ -4,6 +4,7 @@
  * the VM or the process ends. Whether it is kept meanwhile: verify.c.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include "slot.h"
 
 TEST_F(slot, numbers)
@@ -318,6 +319,7 @@ struct calls {
 	struct hpcvm_mem_slot slot;
 	struct hpcvm_mem_adopt adopt;
 	struct hpcvm_mem_unslot unslot;
+	atomic_int forks;	/* so often the address space was copied */
 };
 
 struct job {
@@ -372,6 +374,7 @@ static void call_and_fork(int dev, struct calls *calls)
 		if (!child)
 			_exit(0);
 		waitpid(child, NULL, 0);
+		atomic_fetch_add(&calls->forks, 1);
 	}
 }
 
@@ -389,7 +392,9 @@ TEST_F_TIMEOUT(slot, killed_while_it_waits, 120)
 		child = fork();
 		if (!child)
 			call_and_fork(self->dev, calls);
-		usleep(700000 + i % 7 * 10000);
+		while (atomic_load(&calls->forks) < 2)
+			usleep(1000);
+		usleep(i % 14 * 5000);
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
 		seen[0] |= calls->verify.reason == HPCVM_REASON_INTERRUPTED;
