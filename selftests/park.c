@@ -259,31 +259,6 @@ TEST_F(reserve, never_again)
 	close(mem);
 }
 
-static int unprivileged(int dev, int mem, uint64_t id)
-{
-	struct hpcvm_mem_create create = ask(1, HPCVM_MEM_PREPARE, HPCVM_NODE_ANY);
-	struct hpcvm_reserve_park park = park_of(mem, HPCVM_NODE_ANY);
-	struct hpcvm_reserve_drop drop = { .size = sizeof(drop), .id = id };
-
-	become(1000, 1000);
-	return !(call(dev, HPCVM_MEM_CREATE, &create) == EPERM &&
-		 create.reason == HPCVM_REASON_NOT_ADMIN &&
-		 call(dev, HPCVM_RESERVE_PARK, &park) == EPERM &&
-		 park.reason == HPCVM_REASON_NOT_ADMIN &&
-		 call(dev, HPCVM_RESERVE_DROP, &drop) == EPERM &&
-		 drop.reason == HPCVM_REASON_NOT_ADMIN);
-}
-
-TEST_F(reserve, unprivileged)
-{
-	uint64_t id = reserve(self->dev, 1, HPCVM_NODE_ANY);
-	int mem = ready(self->dev, 1, HPCVM_NODE_ANY);
-
-	EXPECT_EQ(0, IN_CHILD(unprivileged(self->dev, mem, id)));
-	EXPECT_EQ(0, show(id, "held"));
-	close(mem);
-}
-
 /* To prepare is to reserve: others hear of it, and nobody gets half. */
 TEST_F(reserve, prepare_short)
 {
