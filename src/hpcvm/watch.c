@@ -3,11 +3,12 @@
  * A broken promise is an event: a VM fd or a handle polls readable when the
  * VM's memory is no longer what the last HPCVM_MEM_VERIFY on that fd said.
  *
- * Nothing of this costs anything until somebody polls. Then the watch looks
- * at a few of KVM's numbers twice a second, and at all of the memory only
- * where these have changed, where the owner's mappings have (an MMU notifier
- * leaves a mark, no more), and now and then in any case: a memory error in
- * a hugepage that nobody has mapped tells no notifier.
+ * Until somebody polls, all of this is an MMU notifier that reads one word, for
+ * ranges of a hugepage and more. Then the watch looks at a few of KVM's numbers
+ * twice a second, and at all of the memory only where these have changed, where
+ * the owner's mappings have (the notifier leaves a mark, no more), and now and
+ * then in any case: a memory error in a hugepage that nobody has mapped tells no
+ * notifier.
  *
  * The notifier comes before the change it tells of, and a hole in a file is
  * made after its mappings are gone. So a mark is good for two looks.
