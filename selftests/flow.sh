@@ -85,7 +85,8 @@ node_up()
 # domain NAME [SED]: the example domain under another name, changed by SED.
 domain()
 {
-	sed -e "s|<name>.*</name>|<name>$1</name>|; s|hpcvm-example-console|$1-console|" ${2:+-e "$2"} \
+	sed -e "s|<name>.*</name>|<name>$1</name>|; s|hpcvm-example-console|$1-console|" \
+		-e "s|quiet panic|mitigations=off &|" ${2:+-e "$2"} \
 		Documentation/examples/hpcvm.xml >"$work/$1.xml"
 	virsh define "$work/$1.xml"
 }
