@@ -62,7 +62,10 @@ static u64 kvm_facts(void)
 	if (!kobj)
 		return facts;
 	mod = container_of(kobj, struct module_kobject, kobj)->mod;
-	if (mod && try_module_get(mod)) {
+	if (!mod) {
+		/* Built in: its parameters are the kernel's own. */
+		facts |= HPCVM_NODE_KVM;
+	} else if (try_module_get(mod)) {
 		facts |= HPCVM_NODE_KVM;
 		if (param_is_set(mod, "nx_huge_pages", &set)) {
 			facts &= ~HPCVM_NODE_NX_UNKNOWN;

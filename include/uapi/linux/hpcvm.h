@@ -279,7 +279,7 @@ enum hpcvm_feature {
  * enum hpcvm_node_fact - what holds on this node (bits of hpcvm_query.node)
  * @HPCVM_NODE_PAGES_2M: 2 MiB pages can be had.
  * @HPCVM_NODE_PAGES_1G: 1 GiB pages can be had.
- * @HPCVM_NODE_KVM: kvm.ko is loaded.
+ * @HPCVM_NODE_KVM: KVM is loaded, or built in.
  * @HPCVM_NODE_NX_HUGE_PAGES: KVM's nx_huge_pages workaround is active:
  *	it splits hugepages that the guest executes from, so the memory
  *	promise cannot hold.
