@@ -10,6 +10,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${HPCVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hpcvm}
 build=$top/build
 kernels_all="6.1 6.12 7.2"
+kernels_more="7.3" # on request: what backports has today
 kernels_sanitizer="6.12-debug 6.12-kcsan"
 mkdir -p "$cache/log"
 
