@@ -390,7 +390,7 @@ TEST_F(abi, query)
 	for (kind = 0; kind < KINDS; kind++) {
 		ASSERT_EQ(0, call(self->fd[kind], HPCVM_QUERY, &query));
 		EXPECT_EQ(HPCVM_API_VERSION, query.api_version);
-		EXPECT_EQ(HPCVM_FEATURE_MEMORY, query.features);
+		EXPECT_EQ(HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES, query.features);
 		EXPECT_EQ(0, query.reason);
 		EXPECT_EQ(0, query.detail);
 		EXPECT_EQ(kind == ON_DEVICE, query.vm_id == 0);

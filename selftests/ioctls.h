@@ -22,7 +22,12 @@
 	DEF(HPCVM_MEM_VERIFY, hpcvm_mem_verify, detail, VM | HANDLE, 0)		\
 	DEF(HPCVM_RESERVE_PARK, hpcvm_reserve_park, detail, DEVICE,		\
 	    HPCVM_RESERVE_UID | HPCVM_RESERVE_GID)				\
-	DEF(HPCVM_RESERVE_DROP, hpcvm_reserve_drop, detail, DEVICE, 0)
+	DEF(HPCVM_RESERVE_DROP, hpcvm_reserve_drop, detail, DEVICE, 0)		\
+	DEF(HPCVM_VCPU_ATTACH, hpcvm_vcpu_attach, detail, VM, 0)		\
+	DEF(HPCVM_VCPU_CLAIM, hpcvm_vcpu_claim, detail, VM,			\
+	    HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL)				\
+	DEF(HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, detail, VM, 0)		\
+	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, 0)
 
 /* Kinds of fd: as bits in the table, as indices in a test. */
 enum { DEVICE = 1, VM = 2, HANDLE = 4 };

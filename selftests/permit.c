@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <linux/capability.h>
 #include "reserve.h"
+#include "vcpu.h"
 
 #define NOBODY 65534
 #define MEMBER 1000
@@ -269,6 +270,41 @@ TEST_F(permit, sysfs_is_for_reading)
 	EXPECT_EQ(0, system("! find " VMS "/ " RESERVATIONS "/ -type f ! -perm -444 | grep ."));
 	close(create.out_fd);
 	close(create.kvm_fd);
+}
+
+/* Everybody reads what root alone may write. */
+TEST_F(permit, list_cores)
+{
+	EXPECT_EQ(EACCES, AS(STRANGER, 0, list_cores("2")));
+	EXPECT_EQ(EACCES, AS(A_MEMBER, 0, list_cores("2")));
+	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, list_cores("2")));
+	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, put_text(CORES "user_limit", "9")));
+	EXPECT_EQ(0, AS(STRANGER, 0, get_number(CORES "user_limit")));
+	EXPECT_EQ(0, AS(ROOT, 0, list_cores("2")));
+	EXPECT_EQ(0, list_cores("\n"));
+	EXPECT_EQ(0, system("! find " CORES " -type f ! -perm 644 ! -perm 444 | grep ."));
+}
+
+/* 0, or the errno of the claim, or 99. */
+static int claim_a_core(void)
+{
+	int dev = open_device(), kvm = new_kvm(), vm = new_vm(dev, kvm);
+	int vcpu = ioctl(kvm, KVM_CREATE_VCPU, 0);
+	void *run = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+
+	return vcpu_attach(vm, vcpu, run, NULL) ? 99 : claim(vm, 0, CPU_A);
+}
+
+/* A core that root has listed, and no other. */
+TEST_F(permit, claim_a_core)
+{
+	EXPECT_EQ(EPERM, AS(A_MEMBER, 0, claim_a_core()));
+	EXPECT_EQ(EPERM, AS(ROOT, 0, claim_a_core()));
+	ASSERT_EQ(0, list_cores("2"));
+	EXPECT_EQ(99, AS(STRANGER, 0, claim_a_core()));
+	EXPECT_EQ(0, AS(A_MEMBER, 0, claim_a_core()));
+	EXPECT_TRUE(SOON(!AS(ROOT, 0, claim_a_core())));
+	EXPECT_TRUE(SOON(!list_cores("\n")));
 }
 
 TEST_F(permit, change_the_pool)

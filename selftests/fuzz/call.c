@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -119,6 +120,25 @@ CALL(guest)
 static bool in_arena(uint64_t addr, uint64_t length)
 {
 	return addr >= ARENA(0) && addr < ARENA(ARENAS) && length <= ARENA(ARENAS) - addr;
+}
+
+/* Where HPCVM_VCPU_ATTACH wants it. */
+CALL(run_page)
+{
+	if (!in_arena(arg[1], PAGE))
+		return ERANGE;
+	return result((long)mmap((void *)(arg[1] & -PAGE), PAGE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_FIXED, fd_of(arg[0]), 0));
+}
+
+/* Of the thread, whose vCPU may own a core. */
+CALL(affinity)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(arg[0] % 8, &set);
+	return result(sched_setaffinity(0, sizeof(set), &set));
 }
 
 CALL(mmap)
@@ -407,6 +427,17 @@ const struct call_def calls[] = {
 	      ARG(9, NEW_RESERVATION)),
 	IOCTL("RESERVE_DROP", 4, HPCVM_RESERVE_DROP, hpcvm_reserve_drop, DEV, FLAGS,
 	      FIELD(5, RESERVATION, hpcvm_reserve_drop, id)),
+	IOCTL("VCPU_ATTACH", 6, HPCVM_VCPU_ATTACH, hpcvm_vcpu_attach, VM, FLAGS,
+	      FIELD(5, VCPU, hpcvm_vcpu_attach, vcpu_fd), FIELD(6, PAD, hpcvm_vcpu_attach, pad0),
+	      FIELD(7, HVA, hpcvm_vcpu_attach, run)),
+	IOCTL("VCPU_CLAIM", 8, HPCVM_VCPU_CLAIM, hpcvm_vcpu_claim, VM, CLAIM_FLAGS,
+	      FIELD(5, VCPU_ID, hpcvm_vcpu_claim, vcpu), FIELD(6, CPU, hpcvm_vcpu_claim, cpu),
+	      FIELD(7, NODE, hpcvm_vcpu_claim, node), FIELD(8, TICK_MODE, hpcvm_vcpu_claim, tick)),
+	IOCTL("VCPU_RELEASE", 4, HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, VM, FLAGS,
+	      FIELD(5, VCPU_ID, hpcvm_vcpu_release, vcpu),
+	      FIELD(6, PAD, hpcvm_vcpu_release, pad0)),
+	IOCTL("VCPU_STATS", 4, HPCVM_VCPU_STATS, hpcvm_vcpu_stats, VM_OR_HANDLE, FLAGS,
+	      FIELD(5, VCPU_ID, hpcvm_vcpu_stats, vcpu), FIELD(6, PAD, hpcvm_vcpu_stats, pad0)),
 	{ .name = "command", .weight = 1, .run = run_command, .kind = { ANY_FD, COMMAND, SIZE } },
 	OTHER_CALL(open, 3, NEW_DEV),
 	OTHER_CALL(poke, 2, BYTE, BYTE),
@@ -414,6 +445,8 @@ const struct call_def calls[] = {
 	OTHER_CALL(memslot, 10, KVM, MEMSLOT, MEMSLOT_FLAGS, GPA, LENGTH, HVA),
 	OTHER_CALL(vcpu, 1, KVM, NEW_VCPU),
 	OTHER_CALL(guest, 1, VCPU, HVA),
+	OTHER_CALL(run_page, 4, VCPU, HVA),
+	OTHER_CALL(affinity, 3, CPU),
 	OTHER_CALL(mmap, 10, FILE_FD, HVA, LENGTH, PROT, MAP_FLAGS, OFFSET),
 	OTHER_CALL(munmap, 3, HVA, LENGTH),
 	OTHER_CALL(mprotect, 2, HVA, LENGTH, PROT),

@@ -39,7 +39,7 @@ enum kind {
 	/* numbers */
 	WHERE, SIZE, PAD, FLAGS, MEM_FLAGS, PARK_FLAGS, LENGTH, PAGE_SIZE_ARG, NODE, GPA, OFFSET,
 	HVA, UID, NAME, COUNT, REPORT_SIZE, COMMAND, MEMSLOT, MEMSLOT_FLAGS, PROT, MAP_FLAGS,
-	ADVICE, FALLOC_MODE, CHILD, MS, US, ATTRIBUTE, BYTE,
+	ADVICE, FALLOC_MODE, CHILD, MS, US, ATTRIBUTE, BYTE, VCPU_ID, CPU, CLAIM_FLAGS, TICK_MODE,
 	KINDS
 };
 
@@ -77,7 +77,7 @@ struct call_def {
 	unsigned long cmd;	/* of an ioctl of ours; and where its arguments go */
 	unsigned int size, verdict;
 	struct {
-		uint8_t offset, width;
+		uint16_t offset, width;
 	} field[ARGS_MAX];
 };
 

@@ -100,7 +100,14 @@ static uint64_t value(struct runner *r, enum kind kind)
 		return one_in(r, 20) ? 1ULL << draw(r, 32) : 0;
 	case MEM_FLAGS:
 	case PARK_FLAGS:
+	case CLAIM_FLAGS:
 		return one_in(r, 30) ? any_number(r) : one_in(r, 2) ? 0 : draw(r, 4);
+	case VCPU_ID:
+		return one_in(r, 12) ? any_number(r) : 0;
+	case CPU:
+		return one_in(r, 12) ? any_number(r) : one_in(r, 3) ? ~0U : draw(r, 4);
+	case TICK_MODE:
+		return one_in(r, 20) ? any_number(r) : draw(r, 4);
 	case LENGTH:
 		return length(r);
 	case PAGE_SIZE_ARG:

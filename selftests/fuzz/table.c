@@ -91,6 +91,16 @@ void table_reset(void)
 	table.children = 0;
 }
 
+/* Two of the node's four CPUs are for claims. */
+static void list_cores(void)
+{
+	int fd = open(SYSFS "cores/claimable", O_WRONLY | O_CLOEXEC);
+
+	if (write(fd, "2-3", 3) < 0)
+		abort();
+	close(fd);
+}
+
 /*
  * After the last fd that the fuzzer keeps for itself was opened. One of them is
  * a KVM VM with a vCPU: the first and the last of a node cost it dear.
@@ -101,6 +111,7 @@ void table_init(void)
 
 	if (ioctl(ioctl(kvm, KVM_CREATE_VM, 0), KVM_CREATE_VCPU, 0) < 0)
 		abort();
+	list_cores();
 	table.zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	table.shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	while (dup(table.zero) < OWN - 1)

@@ -23,7 +23,7 @@
 
 static unsigned int cmd_seen;
 static int fd_seen, calls, fail_with, eintrs;
-static unsigned char got[512];
+static unsigned char got[1024];
 
 struct policy {
 	int err, mode;
@@ -86,6 +86,9 @@ static int module(int fd, unsigned int cmd, void *arg)
 		break;
 	case HPCVM_CMD_RESERVE_PARK:
 		((struct hpcvm_reserve_park *)arg)->out_id = 1ULL << 42;
+		break;
+	case HPCVM_CMD_VCPU_STATS:
+		((struct hpcvm_vcpu_stats *)arg)->cpu = 3;
 		break;
 	case HPCVM_CMD_MEM_VERIFY:
 		((struct hpcvm_mem_verify *)arg)->ram_bytes = 6;
@@ -171,8 +174,25 @@ static void reservations(void)
 	ok(!hpcvm_reserve_drop(7, 99, &e) && GOT(reserve_drop)->id == 99, "reserve_drop");
 }
 
+static void vcpus(void)
+{
+	struct hpcvm_vcpu_stats s;
+	struct hpcvm_error e;
+
+	ok(!hpcvm_vcpu_attach(9, 10, (void *)0x3000, &e) && GOT(vcpu_attach)->vcpu_fd == 10 &&
+	   GOT(vcpu_attach)->run == 0x3000, "vcpu_attach");
+	ok(!hpcvm_vcpu_claim(9, 1, HPCVM_CPU_ANY, 1, HPCVM_CLAIM_LOCAL, HPCVM_TICK_THIN, &e) &&
+	   GOT(vcpu_claim)->vcpu == 1 && GOT(vcpu_claim)->cpu == HPCVM_CPU_ANY &&
+	   GOT(vcpu_claim)->node == 1 && GOT(vcpu_claim)->flags == HPCVM_CLAIM_LOCAL &&
+	   GOT(vcpu_claim)->tick == HPCVM_TICK_THIN, "vcpu_claim");
+	ok(!hpcvm_vcpu_release(9, 5, NULL) && GOT(vcpu_release)->vcpu == 5, "vcpu_release");
+	ok(!hpcvm_vcpu_stats(9, 6, &s, &e) && s.cpu == 3 && GOT(vcpu_stats)->vcpu == 6,
+	   "vcpu_stats");
+}
+
 static void failures(void)
 {
+	struct hpcvm_vcpu_stats s;
 	struct hpcvm_mem_verify v;
 	struct hpcvm_error e;
 	struct hpcvm_query q;
@@ -197,6 +217,11 @@ static void failures(void)
 	FAILS(hpcvm_reserve_park(7, 8, 3, -1, -1, NULL, &e), HPCVM_CMD_RESERVE_PARK);
 	ok(e.node == 3, "and on which node");
 	FAILS(hpcvm_reserve_drop(7, 1, &e), HPCVM_CMD_RESERVE_DROP);
+	FAILS(hpcvm_vcpu_attach(7, 8, NULL, &e), HPCVM_CMD_VCPU_ATTACH);
+	FAILS(hpcvm_vcpu_claim(7, 1, 2, 3, 0, HPCVM_TICK_AUTO, &e), HPCVM_CMD_VCPU_CLAIM);
+	ok(e.node == 3, "and on which node");
+	FAILS(hpcvm_vcpu_release(7, 1, &e), HPCVM_CMD_VCPU_RELEASE);
+	FAILS(hpcvm_vcpu_stats(7, 1, &s, &e), HPCVM_CMD_VCPU_STATS);
 	FAILS(hpcvm_mem_unslot(7, 0, &e), HPCVM_CMD_MEM_UNSLOT);
 	FAILS(hpcvm_mem_verify(7, &v, NULL, 0, &e), HPCVM_CMD_MEM_VERIFY);
 	ok(hpcvm_mem_create(7, 1, 0, HPCVM_NODE_ANY, NULL) == -EBUSY, "no error, page size 0");
@@ -289,6 +314,7 @@ int main(void)
 	vm();
 	memory();
 	reservations();
+	vcpus();
 	failures();
 	placed();
 	signals();

@@ -2,9 +2,10 @@
 /*
  * What the objects of hpcvm.ko know of each other: functions, never fields.
  *
- *	main -> node, vm, reserve          the device and its ioctls
+ *	main -> node, vm, vcpu, reserve    the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
+ *	vcpu -> core, account, tick        who owns which core
  *	reserve -> memory
  *
  * Locks, outermost first:
@@ -15,6 +16,11 @@
  *	mm->mmap_lock           the owner's mappings
  *	mapping->i_mmap_rwsem   the owner's page tables of one file
  *	watched->lock           who watches, and what was seen last (watch.c)
+ *
+ * below vm->lock also:
+ *
+ *	cores_lock (core.c)     who owns which core
+ *	cpu_hotplug_lock        which CPUs are online
  *
  * and, on its own:
  *
@@ -41,10 +47,12 @@ struct hstate;
 struct kobject;
 struct kvm;
 struct kvm_memory_slot;
+struct kvm_vcpu;
 struct mm_struct;
 struct poll_table_struct;
 struct path;
 struct reservation;
+struct task_struct;
 
 struct hpcvm_vm;
 struct hpcvm_watch;
@@ -100,10 +108,13 @@ void hpcvm_vms_exit(void);
 int hpcvm_vm_create(struct hpcvm_call *call);
 int hpcvm_vm_open(struct hpcvm_call *call);
 u64 hpcvm_vm_id(const struct hpcvm_vm *vm);
+kuid_t hpcvm_vm_uid(const struct hpcvm_vm *vm);
 struct kvm *hpcvm_vm_kvm(const struct hpcvm_vm *vm);
 u64 hpcvm_vm_splits(const struct hpcvm_vm *vm);
 struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm);
+struct hpcvm_vcpus *hpcvm_vm_vcpus(struct hpcvm_vm *vm);
 struct hpcvm_watched *hpcvm_vm_watched(struct hpcvm_vm *vm);
+int hpcvm_vm_check_own(struct hpcvm_call *call);
 int hpcvm_vm_lock(struct hpcvm_call *call);
 int hpcvm_vm_lock_own(struct hpcvm_call *call);
 bool hpcvm_vm_trylock(struct hpcvm_vm *vm);
@@ -160,6 +171,7 @@ int hpcvm_mem_adopt(struct hpcvm_call *call);
 int hpcvm_mem_unslot(struct hpcvm_call *call);
 int hpcvm_slots_look(struct hpcvm_vm *vm, struct mm_struct *mm,
 		     struct hpcvm_slot_report *reports);
+u64 hpcvm_slots_nodes(const struct hpcvm_slots *slots);
 u64 hpcvm_slots_overlap(const struct hpcvm_slots *slots, u64 gpa, u64 end);
 
 /* verify.c: does the memory promise hold now? */
@@ -248,6 +260,8 @@ enum {
 typedef int (*hpcvm_kvm_slot_fn)(const struct kvm_memory_slot *ms, void *arg);
 
 bool hpcvm_file_is_kvm_vm(struct file *file);
+bool hpcvm_file_is_kvm_vcpu(struct file *file, const struct kvm *kvm);
+void hpcvm_kvm_exits(const struct kvm_vcpu *vcpu, struct hpcvm_vcpu_stats *stats);
 struct kvm *hpcvm_kvm_of(struct file *file);
 void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count);
 void hpcvm_kvm_glance(struct kvm *kvm, struct hpcvm_kvm_glance *glance);
@@ -308,5 +322,108 @@ void hpcvm_watch_free(struct hpcvm_watch *watch);
 struct hpcvm_vm *hpcvm_watch_vm(const struct hpcvm_watch *watch);
 void hpcvm_watch_told(struct hpcvm_watch *watch, const struct hpcvm_state *state);
 __poll_t hpcvm_watch_poll(struct file *file, struct poll_table_struct *table);
+
+/* core.c: which cores can be claimed, and who owns which */
+
+/**
+ * struct hpcvm_claim - a vCPU's side of who owns which core
+ * @cpu: the CPU that it runs on, of the core that it owns; HPCVM_CPU_ANY: it
+ *	owns none.
+ * @flags: bits of enum hpcvm_claim_flag.
+ * @vcpu: KVM's id of it.
+ * @vm_id: its VM's.
+ * @uid: its VM's owner.
+ */
+struct hpcvm_claim {
+	int cpu;
+	u32 flags;
+	u32 vcpu;
+	u64 vm_id;
+	kuid_t uid;
+};
+
+void hpcvm_cores_init(struct kobject *device);
+void hpcvm_cores_exit(void);
+int hpcvm_cores_lock(void);
+void hpcvm_cores_lock_always(void);
+void hpcvm_cores_unlock(void);
+int hpcvm_core_find(struct hpcvm_call *call, const struct hpcvm_claim *claim, int cpu, int node);
+void hpcvm_core_own(struct hpcvm_claim *claim, int cpu);
+
+/* account.c: what happens to a vCPU on its core */
+
+/**
+ * struct hpcvm_account - what the scheduler has done to a task on a CPU
+ * @task: the task.
+ * @cpu: the CPU.
+ * @opened: when; this and all other times in ns of the monotonic clock.
+ * @timer_irqs: the CPU's count of them when the account was opened.
+ * @all_irqs: likewise.
+ * @left: when the task left the CPU last.
+ * @wanted: it would not have, by itself.
+ * @preempted: how often that was so.
+ * @preempted_ns: how long in all.
+ * @longest: how long at most.
+ * @slept: how often it left by itself.
+ * @migrations: how often it was taken to another CPU.
+ * @gaps: how often for how long (HPCVM_GAPS).
+ *
+ * From @left on it is written on @cpu alone, with its run queue locked.
+ */
+struct hpcvm_account {
+	struct task_struct *task;
+	int cpu;
+	u64 opened;
+	u32 timer_irqs;
+	u64 all_irqs;
+	u64 left;
+	bool wanted;
+	u64 preempted;
+	u64 preempted_ns;
+	u64 longest;
+	u64 slept;
+	u64 migrations;
+	u64 gaps[HPCVM_GAPS];
+};
+
+int hpcvm_accounts_start(void);
+void hpcvm_accounts_stop(void);
+void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task, int cpu);
+void hpcvm_account_close(struct hpcvm_account *a);
+void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *stats);
+
+/* tick.c: what becomes of a claimed core's tick */
+
+/**
+ * struct hpcvm_tick - the tick of a claimed core
+ * @asked: enum hpcvm_tick_mode: what was asked for.
+ * @mode: enum hpcvm_tick_mode: what it is.
+ * @why: enum hpcvm_tick_why: why it is nothing better.
+ */
+struct hpcvm_tick {
+	u32 asked;
+	u32 mode;
+	u32 why;
+};
+
+int hpcvm_tick_choose(struct hpcvm_call *call, int cpu, u32 asked, struct hpcvm_tick *tick);
+
+/* vcpu.c: which thread runs which vCPU, and on which core of its own */
+
+/* The vCPUs of one VM, under vm->lock. */
+struct hpcvm_vcpus {
+	struct list_head list;
+	struct kobject *dir;
+};
+
+int hpcvm_vcpu_init(void);
+void hpcvm_vcpu_exit(void);
+int hpcvm_vcpus_init(struct hpcvm_vcpus *vcpus, struct kobject *vm);
+void hpcvm_vcpus_drop(struct hpcvm_vcpus *vcpus);
+void hpcvm_vcpus_kick(void);
+int hpcvm_vcpu_attach(struct hpcvm_call *call);
+int hpcvm_vcpu_claim(struct hpcvm_call *call);
+int hpcvm_vcpu_release(struct hpcvm_call *call);
+int hpcvm_vcpu_stats(struct hpcvm_call *call);
 
 #endif

@@ -30,6 +30,35 @@ bool hpcvm_file_is_kvm_vm(struct file *file)
 	       !strcmp(dentry->d_name.name, "kvm-vm") && file->private_data;
 }
 
+/**
+ * hpcvm_file_is_kvm_vcpu() - is this the file of a vCPU of this VM?
+ * @file: any file.
+ * @kvm: the VM.
+ */
+bool hpcvm_file_is_kvm_vcpu(struct file *file, const struct kvm *kvm)
+{
+	const struct dentry *dentry = file->f_path.dentry;
+	const struct kvm_vcpu *vcpu = file->private_data;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       str_has_prefix(dentry->d_name.name, "kvm-vcpu:") && vcpu && vcpu->kvm == kvm;
+}
+
+/** hpcvm_kvm_exits() - KVM's own counters of a vCPU's exits */
+void hpcvm_kvm_exits(const struct kvm_vcpu *vcpu, struct hpcvm_vcpu_stats *stats)
+{
+	const struct kvm_vcpu_stat *stat = &vcpu->stat;
+
+	stats->exits = READ_ONCE(stat->exits);
+	stats->exits_irq = READ_ONCE(stat->irq_exits);
+	stats->exits_halt = READ_ONCE(stat->halt_exits);
+	stats->exits_io = READ_ONCE(stat->io_exits);
+	stats->exits_mmio = READ_ONCE(stat->mmio_exits);
+	stats->exits_irq_window = READ_ONCE(stat->irq_window_exits);
+	stats->exits_signal = READ_ONCE(stat->signal_exits);
+	stats->exits_request = READ_ONCE(stat->request_irq_exits);
+}
+
 /** hpcvm_kvm_of() - the VM of a file that hpcvm_file_is_kvm_vm() accepts */
 struct kvm *hpcvm_kvm_of(struct file *file)
 {

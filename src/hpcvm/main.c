@@ -47,6 +47,10 @@ union cmd {
 	struct hpcvm_mem_verify mem_verify;
 	struct hpcvm_reserve_park reserve_park;
 	struct hpcvm_reserve_drop reserve_drop;
+	struct hpcvm_vcpu_attach vcpu_attach;
+	struct hpcvm_vcpu_claim vcpu_claim;
+	struct hpcvm_vcpu_release vcpu_release;
+	struct hpcvm_vcpu_stats vcpu_stats;
 };
 
 struct op {
@@ -85,6 +89,11 @@ static const struct op ops[] = {
 	OP(RESERVE_PARK, hpcvm_reserve_park, detail, ON_DEVICE, RESULTS, hpcvm_reserve_park,
 	   (HPCVM_RESERVE_UID | HPCVM_RESERVE_GID)),
 	OP(RESERVE_DROP, hpcvm_reserve_drop, detail, ON_DEVICE, NONE, hpcvm_reserve_drop),
+	OP(VCPU_ATTACH, hpcvm_vcpu_attach, detail, ON_VM, NONE, hpcvm_vcpu_attach),
+	OP(VCPU_CLAIM, hpcvm_vcpu_claim, detail, ON_VM, NONE, hpcvm_vcpu_claim,
+	   (HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL)),
+	OP(VCPU_RELEASE, hpcvm_vcpu_release, detail, ON_VM, NONE, hpcvm_vcpu_release),
+	OP(VCPU_STATS, hpcvm_vcpu_stats, detail, ON_VM | ON_HANDLE, RESULTS, hpcvm_vcpu_stats),
 };
 
 static const struct op *find_op(unsigned int cmd, unsigned int on)
@@ -237,17 +246,23 @@ static int __init hpcvm_init(void)
 	err = hpcvm_watch_init();
 	if (err)
 		goto memory;
-	err = misc_register(&device);
+	err = hpcvm_vcpu_init();
 	if (err)
 		goto watch;
+	err = misc_register(&device);
+	if (err)
+		goto vcpu;
 
 	/* From here on the device can be open: nothing may fail any more. */
 	hpcvm_vms_init(&device.this_device->kobj);
 	hpcvm_reserve_init(&device.this_device->kobj);
+	hpcvm_cores_init(&device.this_device->kobj);
 	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
 		hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
 	return 0;
 
+vcpu:
+	hpcvm_vcpu_exit();
 watch:
 	hpcvm_watch_exit();
 memory:
@@ -258,9 +273,11 @@ memory:
 /* Every VM fd and handle holds the module, so none is left here. */
 static void __exit hpcvm_exit(void)
 {
+	hpcvm_cores_exit();
 	hpcvm_reserve_exit();
 	hpcvm_vms_exit();
 	misc_deregister(&device);
+	hpcvm_vcpu_exit();
 	hpcvm_watch_exit();
 	hpcvm_memory_exit();
 }

@@ -335,6 +335,18 @@ int hpcvm_slots_look(struct hpcvm_vm *vm, struct mm_struct *mm,
 	return 0;
 }
 
+/** hpcvm_slots_nodes() - the nodes promised for a VM's memory, a bit each; 63: or above */
+u64 hpcvm_slots_nodes(const struct hpcvm_slots *slots)
+{
+	const struct slot *slot;
+	u64 nodes = 0;
+
+	list_for_each_entry(slot, &slots->list, entry)
+		if (slot->ram.node != HPCVM_NODE_ANY)
+			nodes |= BIT_ULL(min(slot->ram.node, 63));
+	return nodes;
+}
+
 /**
  * hpcvm_slots_overlap() - how much of a GPA range is promised RAM?
  * @slots: under the VM's lock.

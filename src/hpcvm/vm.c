@@ -43,6 +43,7 @@ struct hpcvm_vm {
 	struct hpcvm_watched watched;
 	struct mutex lock;		/* what follows */
 	struct hpcvm_slots slots;
+	struct hpcvm_vcpus vcpus;
 };
 
 static DEFINE_MUTEX(vms_lock);
@@ -55,7 +56,12 @@ u64 hpcvm_vm_id(const struct hpcvm_vm *vm)
 	return vm->id;
 }
 
-/* Valid while the caller holds vm->lock and the VM has not ended. */
+kuid_t hpcvm_vm_uid(const struct hpcvm_vm *vm)
+{
+	return vm->uid;
+}
+
+/* Valid in an ioctl of the VM fd, and under vm->lock of a VM that has not ended. */
 struct kvm *hpcvm_vm_kvm(const struct hpcvm_vm *vm)
 {
 	return vm->kvm;
@@ -71,6 +77,12 @@ struct hpcvm_slots *hpcvm_vm_slots(struct hpcvm_vm *vm)
 {
 	lockdep_assert_held(&vm->lock);
 	return &vm->slots;
+}
+
+struct hpcvm_vcpus *hpcvm_vm_vcpus(struct hpcvm_vm *vm)
+{
+	lockdep_assert_held(&vm->lock);
+	return &vm->vcpus;
 }
 
 struct hpcvm_watched *hpcvm_vm_watched(struct hpcvm_vm *vm)
@@ -103,17 +115,27 @@ int hpcvm_vm_lock(struct hpcvm_call *call)
 }
 
 /**
- * hpcvm_vm_lock_own() - enter a VM to change it
+ * hpcvm_vm_check_own() - is the caller the process that runs this VM?
  * @call: on a VM fd.
  *
- * Return: as hpcvm_vm_lock(), or -EPERM if the fd has come to a process that
- * does not run this VM.
+ * Return: 0, or -EPERM if the fd has come to another process.
  */
-int hpcvm_vm_lock_own(struct hpcvm_call *call)
+int hpcvm_vm_check_own(struct hpcvm_call *call)
 {
 	if (current->mm != call->vm->kvm->mm)
 		return hpcvm_refuse(call, -EPERM, HPCVM_REASON_OTHER_MM, 0);
-	return hpcvm_vm_lock(call);
+	return 0;
+}
+
+/**
+ * hpcvm_vm_lock_own() - enter a VM to change it
+ * @call: on a VM fd.
+ *
+ * Return: as hpcvm_vm_lock() or hpcvm_vm_check_own().
+ */
+int hpcvm_vm_lock_own(struct hpcvm_call *call)
+{
+	return hpcvm_vm_check_own(call) ?: hpcvm_vm_lock(call);
 }
 
 /* hpcvm_vm_lock() for who has time: false where it would wait, or refuse. */
@@ -212,6 +234,7 @@ static void vm_end(struct hpcvm_vm *vm)
 	WRITE_ONCE(vm->ended, true);
 	hpcvm_watched_end(&vm->watched);
 	mutex_lock(&vm->lock);
+	hpcvm_vcpus_drop(&vm->vcpus);
 	hpcvm_slots_drop(&vm->slots);
 	mutex_unlock(&vm->lock);
 
@@ -341,6 +364,11 @@ static int vm_add(struct hpcvm_call *call, struct hpcvm_vm *vm, struct file *kvm
 		err = hpcvm_slots_init(&vm->slots, &vm->kobj);
 	if (err)
 		return err;
+	err = hpcvm_vcpus_init(&vm->vcpus, &vm->kobj);
+	if (err) {
+		hpcvm_slots_drop(&vm->slots);
+		return err;
+	}
 	last_id = vm->id;
 	vm->kvm_file = get_file(kvm_file);
 	list_add_tail(&vm->entry, &vms);

@@ -166,6 +166,49 @@ int hpcvm_reserve_park(int dev, int mem_fd, int node, int64_t uid, int64_t gid,
 	return ret;
 }
 
+int hpcvm_vcpu_attach(int vm, int vcpu_fd, const void *run, struct hpcvm_error *error)
+{
+	struct hpcvm_vcpu_attach a = {
+		.size = sizeof(a),
+		.vcpu_fd = vcpu_fd,
+		.run = (uintptr_t)run,
+	};
+
+	return HPCVM_CALL(vm, HPCVM_CMD_VCPU_ATTACH, &a, error);
+}
+
+int hpcvm_vcpu_claim(int vm, uint32_t vcpu, int cpu, int node, uint32_t flags,
+		     enum hpcvm_tick_mode tick, struct hpcvm_error *error)
+{
+	struct hpcvm_vcpu_claim c = {
+		.size = sizeof(c),
+		.flags = flags,
+		.vcpu = vcpu,
+		.cpu = cpu,
+		.node = node,
+		.tick = tick,
+	};
+	int ret = HPCVM_CALL(vm, HPCVM_CMD_VCPU_CLAIM, &c, error);
+
+	if (error)
+		error->node = node;
+	return ret;
+}
+
+int hpcvm_vcpu_release(int vm, uint32_t vcpu, struct hpcvm_error *error)
+{
+	struct hpcvm_vcpu_release r = { .size = sizeof(r), .vcpu = vcpu };
+
+	return HPCVM_CALL(vm, HPCVM_CMD_VCPU_RELEASE, &r, error);
+}
+
+int hpcvm_vcpu_stats(int vm, uint32_t vcpu, struct hpcvm_vcpu_stats *stats,
+		     struct hpcvm_error *error)
+{
+	*stats = (struct hpcvm_vcpu_stats){ .size = sizeof(*stats), .vcpu = vcpu };
+	return HPCVM_CALL(vm, HPCVM_CMD_VCPU_STATS, stats, error);
+}
+
 int hpcvm_reserve_drop(int dev, uint64_t id, struct hpcvm_error *error)
 {
 	struct hpcvm_reserve_drop d = { .size = sizeof(d), .id = id };

@@ -31,6 +31,10 @@ static const char *const cmd_names[] = {
 	[HPCVM_CMD_MEM_ADOPT] = "HPCVM_MEM_ADOPT",
 	[HPCVM_CMD_RESERVE_PARK] = "HPCVM_RESERVE_PARK",
 	[HPCVM_CMD_RESERVE_DROP] = "HPCVM_RESERVE_DROP",
+	[HPCVM_CMD_VCPU_ATTACH] = "HPCVM_VCPU_ATTACH",
+	[HPCVM_CMD_VCPU_CLAIM] = "HPCVM_VCPU_CLAIM",
+	[HPCVM_CMD_VCPU_RELEASE] = "HPCVM_VCPU_RELEASE",
+	[HPCVM_CMD_VCPU_STATS] = "HPCVM_VCPU_STATS",
 };
 
 static const char *cmd_name(uint32_t cmd)
@@ -153,6 +157,55 @@ static void say_limit(struct text *t, const struct hpcvm_error *e)
 		}
 	}
 	say(t, ": raise hugetlb.%s.max of the caller's cgroup or of one above it", size);
+}
+
+#define CLAIMABLE HPCVM_SYSFS "/cores/claimable"
+
+/* "VM 7 (alpha)": by the name that its domain has, if it has one */
+static void say_vm(struct text *t, uint64_t id)
+{
+	char path[128], name[HPCVM_NAME_MAX + 1];
+
+	say(t, "VM %" PRIu64, id);
+	snprintf(path, sizeof(path), HPCVM_SYSFS "/vms/%" PRIu64 "/name", id);
+	if (read_line(path, name, sizeof(name)) && *name)
+		say(t, " (%s)", name);
+}
+
+static void say_not_listed(struct text *t, int cpu)
+{
+	char list[256];
+
+	say(t, "CPU %d is of no core that can be claimed", cpu);
+	if (!read_line(CLAIMABLE, list, sizeof(list)) || !*list)
+		say(t, ", as none is; list those that are for guests with: echo %d-N > " CLAIMABLE, cpu);
+	else
+		say(t, "; those are: %s (listed in " CLAIMABLE ")", list);
+}
+
+static void say_no_core(struct text *t, uint64_t candidates)
+{
+	if (candidates)
+		say(t, "no core is free: other vCPUs own all %" PRIu64 " CPUs that this one could have (see "
+		    HPCVM_SYSFS "/cores/claimed)", candidates);
+	else
+		say(t, "no core can be claimed; list those that are for guests with: echo CPUS > " CLAIMABLE);
+}
+
+static void say_tick(struct text *t, uint64_t why)
+{
+	switch ((enum hpcvm_tick_why)why) {
+	case HPCVM_TICK_WHY_NOT_NOHZ_FULL:
+		say(t, "the core was not booted with nohz_full");
+		return;
+	case HPCVM_TICK_WHY_THIN_OFF:
+		say(t, "tick thinning is not switched on for this node");
+		return;
+	case HPCVM_TICK_WHY_NONE:
+	case HPCVM_TICK_WHY_ASKED:
+		break;
+	}
+	say(t, "the core's tick cannot be suppressed in this way");
 }
 
 /* /dev/hpcvm cannot be opened, and the kernel gave an errno only. */
@@ -454,6 +507,53 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		return;
 	case HPCVM_REASON_RESERVE_FOR:
 		say(t, "%" PRIu64 " is no uid or gid here", d);
+		return;
+	case HPCVM_REASON_NOT_VCPU:
+		say(t, "fd %d is no vCPU of this VM", (int)d);
+		return;
+	case HPCVM_REASON_RUN:
+		say(t, "the vCPU's kvm_run is not mapped at address 0x%" PRIx64, d);
+		return;
+	case HPCVM_REASON_VCPU_ATTACHED:
+		say(t, "vCPU %" PRIu64 " is attached already, by a thread that lives", d);
+		return;
+	case HPCVM_REASON_THREAD_ATTACHED:
+		say(t, "this thread runs vCPU %" PRIu64 " already", d);
+		return;
+	case HPCVM_REASON_VCPU_UNKNOWN:
+		say(t, "vCPU %" PRIu64 " is not attached", d);
+		return;
+	case HPCVM_REASON_VCPU_GONE:
+		say(t, "the thread of vCPU %" PRIu64 " has ended", d);
+		return;
+	case HPCVM_REASON_CPU:
+		say(t, "there is no CPU %d, or it is offline", (int)d);
+		return;
+	case HPCVM_REASON_CORE_NOT_LISTED:
+		say_not_listed(t, (int)d);
+		return;
+	case HPCVM_REASON_CORE_OWNED:
+		say_vm(t, d);
+		say(t, " owns the core");
+		return;
+	case HPCVM_REASON_CORES_TAKEN:
+		say_no_core(t, d);
+		return;
+	case HPCVM_REASON_CORE_LIMIT:
+		say(t, "the user's VMs own %" PRIu64 " core%s, the most that one user may (" HPCVM_SYSFS
+		    "/cores/user_limit)", d, d == 1 ? "" : "s");
+		return;
+	case HPCVM_REASON_CORE_REMOTE:
+		say(t, "the core is on NUMA node %d, and the VM's memory is not", (int)d);
+		return;
+	case HPCVM_REASON_NO_CLAIM:
+		say(t, "vCPU %" PRIu64 " has no core", d);
+		return;
+	case HPCVM_REASON_TICK_MODE:
+		say(t, "there is no tick mode %" PRIu64, d);
+		return;
+	case HPCVM_REASON_TICK:
+		say_tick(t, d);
 		return;
 	}
 	errno = e->err;

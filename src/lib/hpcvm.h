@@ -229,6 +229,55 @@ int hpcvm_reserve_park(int dev, int mem_fd, int node, int64_t uid, int64_t gid,
  */
 int hpcvm_reserve_drop(int dev, uint64_t id, struct hpcvm_error *error);
 
+/**
+ * hpcvm_vcpu_attach() - HPCVM_VCPU_ATTACH, from the vCPU's own thread
+ * @vm: VM fd.
+ * @vcpu_fd: the KVM vCPU.
+ * @run: its kvm_run.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_vcpu_attach(int vm, int vcpu_fd, const void *run, struct hpcvm_error *error);
+
+/**
+ * hpcvm_vcpu_claim() - HPCVM_VCPU_CLAIM
+ * @vm: VM fd.
+ * @vcpu: KVM's id of an attached vCPU.
+ * @cpu: CPU, or HPCVM_CPU_ANY.
+ * @node: with HPCVM_CPU_ANY: of this NUMA node, or HPCVM_NODE_ANY; else
+ *	HPCVM_NODE_ANY.
+ * @flags: bits of enum hpcvm_claim_flag.
+ * @tick: what shall become of the core's tick.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_vcpu_claim(int vm, uint32_t vcpu, int cpu, int node, uint32_t flags,
+		     enum hpcvm_tick_mode tick, struct hpcvm_error *error);
+
+/**
+ * hpcvm_vcpu_release() - HPCVM_VCPU_RELEASE
+ * @vm: VM fd.
+ * @vcpu: KVM's id of an attached vCPU.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_vcpu_release(int vm, uint32_t vcpu, struct hpcvm_error *error);
+
+/**
+ * hpcvm_vcpu_stats() - HPCVM_VCPU_STATS
+ * @vm: VM fd or handle.
+ * @vcpu: KVM's id of an attached vCPU.
+ * @stats: filled in.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_vcpu_stats(int vm, uint32_t vcpu, struct hpcvm_vcpu_stats *stats,
+		     struct hpcvm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

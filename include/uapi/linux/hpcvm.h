@@ -79,6 +79,11 @@
 #define HPCVM_NODE_ANY (-1)
 
 /**
+ * define HPCVM_CPU_ANY - any free core of those that can be claimed
+ */
+#define HPCVM_CPU_ANY (-1)
+
+/**
  * define HPCVM_NAME_MAX - bytes of a VM's name, its terminating zero included
  */
 #define HPCVM_NAME_MAX 64
@@ -102,6 +107,10 @@ enum {
 	HPCVM_CMD_MEM_ADOPT = 0x14,
 	HPCVM_CMD_RESERVE_PARK = 0x18,
 	HPCVM_CMD_RESERVE_DROP = 0x19,
+	HPCVM_CMD_VCPU_ATTACH = 0x20,
+	HPCVM_CMD_VCPU_CLAIM = 0x21,
+	HPCVM_CMD_VCPU_RELEASE = 0x22,
+	HPCVM_CMD_VCPU_STATS = 0x23,
 };
 
 /**
@@ -206,6 +215,31 @@ enum {
  *	id.
  * @HPCVM_REASON_RESERVE_FOR: not a uid or gid of the caller's user namespace;
  *	detail: what was given.
+ * @HPCVM_REASON_NOT_VCPU: the fd is no vCPU of this VM; detail: the fd.
+ * @HPCVM_REASON_RUN: the address is not where the vCPU's kvm_run is mapped;
+ *	detail: the address.
+ * @HPCVM_REASON_VCPU_ATTACHED: a living thread has attached this vCPU
+ *	already; detail: the vCPU's id.
+ * @HPCVM_REASON_THREAD_ATTACHED: this thread has attached a vCPU already;
+ *	detail: that vCPU's id.
+ * @HPCVM_REASON_VCPU_UNKNOWN: no vCPU with this id is attached; detail: the
+ *	id.
+ * @HPCVM_REASON_VCPU_GONE: the thread that has attached this vCPU has ended;
+ *	detail: the vCPU's id.
+ * @HPCVM_REASON_CPU: no such CPU, or it is offline; detail: the CPU.
+ * @HPCVM_REASON_CORE_NOT_LISTED: the administrator has not listed this CPU's
+ *	core as claimable; detail: the CPU.
+ * @HPCVM_REASON_CORE_OWNED: a vCPU owns the core; detail: the id of its VM.
+ * @HPCVM_REASON_CORES_TAKEN: no free core is left of those that could be
+ *	claimed; detail: how many could be, were they free.
+ * @HPCVM_REASON_CORE_LIMIT: the caller's user owns as many cores as a user
+ *	may; detail: the limit.
+ * @HPCVM_REASON_CORE_REMOTE: the core is on another NUMA node than the VM's
+ *	memory; detail: the core's node.
+ * @HPCVM_REASON_NO_CLAIM: the vCPU has no core; detail: the vCPU's id.
+ * @HPCVM_REASON_TICK_MODE: no such tick mode; detail: what was given.
+ * @HPCVM_REASON_TICK: the core's tick cannot be suppressed in the mode that
+ *	was asked for; detail: &enum hpcvm_tick_why.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -265,14 +299,31 @@ enum hpcvm_reason {
 	HPCVM_REASON_RESERVATIONS_FULL = 54,
 	HPCVM_REASON_RESERVATION_UNKNOWN = 55,
 	HPCVM_REASON_RESERVE_FOR = 56,
+	HPCVM_REASON_NOT_VCPU = 57,
+	HPCVM_REASON_RUN = 58,
+	HPCVM_REASON_VCPU_ATTACHED = 59,
+	HPCVM_REASON_THREAD_ATTACHED = 60,
+	HPCVM_REASON_VCPU_UNKNOWN = 61,
+	HPCVM_REASON_VCPU_GONE = 62,
+	HPCVM_REASON_CPU = 63,
+	HPCVM_REASON_CORE_NOT_LISTED = 64,
+	HPCVM_REASON_CORE_OWNED = 65,
+	HPCVM_REASON_CORES_TAKEN = 66,
+	HPCVM_REASON_CORE_LIMIT = 67,
+	HPCVM_REASON_CORE_REMOTE = 68,
+	HPCVM_REASON_NO_CLAIM = 69,
+	HPCVM_REASON_TICK_MODE = 70,
+	HPCVM_REASON_TICK = 71,
 };
 
 /**
  * enum hpcvm_feature - what this module offers (bits of hpcvm_query.features)
  * @HPCVM_FEATURE_MEMORY: hugepage-only guest memory.
+ * @HPCVM_FEATURE_CORES: core claims.
  */
 enum hpcvm_feature {
 	HPCVM_FEATURE_MEMORY = 1 << 0,
+	HPCVM_FEATURE_CORES = 1 << 1,
 };
 
 /**
@@ -881,5 +932,269 @@ struct hpcvm_mem_verify {
 };
 
 #define HPCVM_MEM_VERIFY _IO(HPCVM_TYPE, HPCVM_CMD_MEM_VERIFY)
+
+/**
+ * struct hpcvm_vcpu_attach - ioctl(HPCVM_VCPU_ATTACH), on a VM fd
+ * @size: sizeof(struct hpcvm_vcpu_attach).
+ * @flags: must be 0.
+ * @vcpu_fd: the vCPU, from KVM_CREATE_VCPU of this VM.
+ * @pad0: must be 0.
+ * @run: where its kvm_run is mapped in the caller's address space.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Tell hpcvm which thread runs a vCPU: the calling one, so it is called from
+ * there. From now on the vCPU is known by the id that KVM_CREATE_VCPU was
+ * given. It stays attached until the VM ends; when its thread has ended,
+ * another may attach it.
+ *
+ * Errors:
+ *
+ * - EBADF: %HPCVM_REASON_FD.
+ * - EINVAL: %HPCVM_REASON_PAD, %HPCVM_REASON_NOT_VCPU, %HPCVM_REASON_RUN.
+ * - EPERM: %HPCVM_REASON_OTHER_MM.
+ * - EBUSY: %HPCVM_REASON_VCPU_ATTACHED, %HPCVM_REASON_THREAD_ATTACHED.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_vcpu_attach {
+	__u32 size;
+	__u32 flags;
+	__s32 vcpu_fd;
+	__u32 pad0;
+	__aligned_u64 run;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_VCPU_ATTACH _IO(HPCVM_TYPE, HPCVM_CMD_VCPU_ATTACH)
+
+/**
+ * enum hpcvm_claim_flag - how a core is claimed
+ * @HPCVM_CLAIM_SIBLING: share the core with vCPUs of the same VM that are
+ *	claimed with this flag, one on each of its SMT siblings. Without it the
+ *	siblings stay empty.
+ * @HPCVM_CLAIM_LOCAL: refuse a core on another NUMA node than those that were
+ *	promised for the VM's memory; where none was, any core is local.
+ */
+enum hpcvm_claim_flag {
+	HPCVM_CLAIM_SIBLING = 1 << 0,
+	HPCVM_CLAIM_LOCAL = 1 << 1,
+};
+
+/**
+ * enum hpcvm_tick_mode - what becomes of a claimed core's scheduler tick
+ * @HPCVM_TICK_AUTO: the best that this core and node allow. Only to ask for.
+ * @HPCVM_TICK_KEPT: it stays as it is.
+ * @HPCVM_TICK_NOHZ_FULL: the node was booted with nohz_full on this core; the
+ *	kernel stops the tick by itself while one task runs there.
+ * @HPCVM_TICK_THIN: while the vCPU alone runs there, in the guest, the next
+ *	tick is put off, by a bounded time.
+ */
+enum hpcvm_tick_mode {
+	HPCVM_TICK_AUTO = 0,
+	HPCVM_TICK_KEPT = 1,
+	HPCVM_TICK_NOHZ_FULL = 2,
+	HPCVM_TICK_THIN = 3,
+};
+
+/**
+ * enum hpcvm_tick_why - why a core's tick is not suppressed, or not better
+ * @HPCVM_TICK_WHY_NONE: nothing stands in the way.
+ * @HPCVM_TICK_WHY_ASKED: %HPCVM_TICK_KEPT was asked for.
+ * @HPCVM_TICK_WHY_NOT_NOHZ_FULL: the core was not booted with nohz_full.
+ * @HPCVM_TICK_WHY_THIN_OFF: the administrator has not switched thinning on.
+ */
+enum hpcvm_tick_why {
+	HPCVM_TICK_WHY_NONE = 0,
+	HPCVM_TICK_WHY_ASKED = 1,
+	HPCVM_TICK_WHY_NOT_NOHZ_FULL = 2,
+	HPCVM_TICK_WHY_THIN_OFF = 3,
+};
+
+/**
+ * struct hpcvm_vcpu_claim - ioctl(HPCVM_VCPU_CLAIM), on a VM fd
+ * @size: sizeof(struct hpcvm_vcpu_claim).
+ * @flags: bits of &enum hpcvm_claim_flag.
+ * @vcpu: an attached vCPU.
+ * @cpu: the CPU to run it on, or %HPCVM_CPU_ANY.
+ * @node: with %HPCVM_CPU_ANY: on this NUMA node, or %HPCVM_NODE_ANY; else
+ *	must be %HPCVM_NODE_ANY.
+ * @tick: &enum hpcvm_tick_mode.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Give a vCPU a core of its own: the whole core of @cpu, SMT siblings
+ * included, belongs to it until HPCVM_VCPU_RELEASE, the end of its thread or
+ * of the VM; no other vCPU of any VM gets any part of it. Its thread is moved
+ * to @cpu and runs nowhere else. Only cores that the administrator has listed
+ * can be claimed (``cores/claimable`` in sysfs); %HPCVM_CPU_ANY never takes
+ * the core of CPU 0, listed or not.
+ *
+ * A vCPU that has a core moves to the new one: it owns the new one before the
+ * old one is free, and keeps the old one if the call fails. Who sets the
+ * thread's affinity to exactly one CPU of a free listed core moves the claim
+ * with it, as if by this call; every other change of the affinity is put
+ * back, and counted. The kernel takes the core back when a CPU goes offline.
+ *
+ * HPCVM_VCPU_STATS tells which core it is, and what became of its tick.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_CPU, %HPCVM_REASON_NODE, %HPCVM_REASON_TICK_MODE,
+ *   %HPCVM_REASON_CORE_REMOTE.
+ * - ENOENT: %HPCVM_REASON_VCPU_UNKNOWN.
+ * - ESRCH: %HPCVM_REASON_VCPU_GONE.
+ * - EPERM: %HPCVM_REASON_OTHER_MM, %HPCVM_REASON_CORE_NOT_LISTED,
+ *   %HPCVM_REASON_CORE_LIMIT.
+ * - EBUSY: %HPCVM_REASON_CORE_OWNED, %HPCVM_REASON_CORES_TAKEN.
+ * - EOPNOTSUPP: %HPCVM_REASON_TICK.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_vcpu_claim {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__s32 cpu;
+	__s32 node;
+	__u32 tick;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_VCPU_CLAIM _IO(HPCVM_TYPE, HPCVM_CMD_VCPU_CLAIM)
+
+/**
+ * struct hpcvm_vcpu_release - ioctl(HPCVM_VCPU_RELEASE), on a VM fd
+ * @size: sizeof(struct hpcvm_vcpu_release).
+ * @flags: must be 0.
+ * @vcpu: an attached vCPU that has a core.
+ * @pad0: must be 0.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Give the core back, with its tick. The vCPU's thread may run again where it
+ * could before it had a core.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_PAD.
+ * - ENOENT: %HPCVM_REASON_VCPU_UNKNOWN, %HPCVM_REASON_NO_CLAIM.
+ * - EPERM: %HPCVM_REASON_OTHER_MM.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_vcpu_release {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__u32 pad0;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_VCPU_RELEASE _IO(HPCVM_TYPE, HPCVM_CMD_VCPU_RELEASE)
+
+/**
+ * define HPCVM_GAPS - classes of interruptions by how long they lasted
+ *
+ * Class n counts those of 2^n up to 2^(n+1) - 1 nanoseconds; the last one all
+ * that were longer.
+ */
+#define HPCVM_GAPS 40
+
+/**
+ * struct hpcvm_vcpu_stats - ioctl(HPCVM_VCPU_STATS), on a VM fd or a handle
+ * @size: sizeof(struct hpcvm_vcpu_stats).
+ * @flags: must be 0.
+ * @vcpu: an attached vCPU.
+ * @cpu: out: the CPU that it owns, or %HPCVM_CPU_ANY: none.
+ * @node: out: the NUMA node of @cpu.
+ * @claim: out: bits of &enum hpcvm_claim_flag that it was claimed with.
+ * @tick: out: the &enum hpcvm_tick_mode that is active.
+ * @tick_why: out: &enum hpcvm_tick_why.
+ * @tid: out: its thread, in the caller's pid namespace; 0: it has ended.
+ * @pad0: must be 0.
+ * @memory_nodes: out: the nodes promised for the VM's memory, a bit each; bit
+ *	63 stands for node 63 and all above.
+ * @owned_ns: out: how long it has had this core. What follows counts from
+ *	then on.
+ * @timer_irqs: out: local timer interrupts of the core's CPU.
+ * @all_irqs: out: all its interrupts: of devices, timers and other CPUs.
+ * @preempted: out: how often another task was given the CPU though the vCPU
+ *	wanted to run.
+ * @preempted_ns: out: how long that lasted in all.
+ * @preempted_longest_ns: out: the longest of them.
+ * @slept: out: how often the thread waited by itself (a guest that halts does).
+ * @gaps: out: the preemptions by their length.
+ * @migrations: out: how often the thread was taken to another CPU.
+ * @drifts: out: changes of the thread's affinity that were put back.
+ * @moves: out: how often the vCPU has come to another core since its first
+ *	one; this one counts over all its cores.
+ * @exits: out: exits from the guest since the vCPU was made, this and those
+ *	that follow, as KVM counts them: all,
+ * @exits_irq: out: for an interrupt of the CPU,
+ * @exits_halt: out: by HLT,
+ * @exits_io: out: for a port,
+ * @exits_mmio: out: for memory of a device,
+ * @exits_irq_window: out: to inject an interrupt,
+ * @exits_signal: out: for a signal of the thread,
+ * @exits_request: out: for a request of user space.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * What has happened to a vCPU on its core. Numbers are exact, but not all of
+ * one moment. Interrupts are the kernel's own counts of the CPU, the ones in
+ * /proc/interrupts.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_PAD.
+ * - ENOENT: %HPCVM_REASON_VCPU_UNKNOWN.
+ * - ENODEV: on a handle: %HPCVM_REASON_VM_GONE.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_vcpu_stats {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__s32 cpu;
+	__s32 node;
+	__u32 claim;
+	__u32 tick;
+	__u32 tick_why;
+	__u32 tid;
+	__u32 pad0;
+	__u64 memory_nodes;
+	__u64 owned_ns;
+	__u64 timer_irqs;
+	__u64 all_irqs;
+	__u64 preempted;
+	__u64 preempted_ns;
+	__u64 preempted_longest_ns;
+	__u64 slept;
+	__u64 gaps[HPCVM_GAPS];
+	__u64 migrations;
+	__u64 drifts;
+	__u64 moves;
+	__u64 exits;
+	__u64 exits_irq;
+	__u64 exits_halt;
+	__u64 exits_io;
+	__u64 exits_mmio;
+	__u64 exits_irq_window;
+	__u64 exits_signal;
+	__u64 exits_request;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_VCPU_STATS _IO(HPCVM_TYPE, HPCVM_CMD_VCPU_STATS)
 
 #endif /* _UAPI_LINUX_HPCVM_H */

@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/hugetlb.h>
+#include <linux/kernel_stat.h>
 #include <linux/kvm_host.h>
 #include <linux/mount.h>
 
@@ -81,6 +82,40 @@ static inline int compat_kvm_nr_as_ids(struct kvm *kvm)
 #else
 	return KVM_ADDRESS_SPACE_NUM;
 #endif
+}
+
+/* The architecture's interrupts of a CPU, but for what is none or counted twice. */
+static inline u32 compat_timer_irqs(int cpu)
+{
+#ifdef HAVE_IRQ_STAT_COUNTS
+	return READ_ONCE(per_cpu(irq_stat, cpu).counts[IRQ_COUNT_APIC_TIMER]);
+#else
+	return READ_ONCE(per_cpu(irq_stat, cpu).apic_timer_irqs);
+#endif
+}
+
+/* All interrupts of a CPU: local timer, devices, other CPUs; /proc/interrupts' sum. */
+static inline u64 compat_all_irqs(int cpu)
+{
+	const irq_cpustat_t *stat = &per_cpu(irq_stat, cpu);
+	u64 sum = kstat_cpu_irqs_sum(cpu);
+#ifdef HAVE_IRQ_STAT_COUNTS
+	static const int counted[] = {
+		IRQ_COUNT_NMI, IRQ_COUNT_APIC_TIMER, IRQ_COUNT_SPURIOUS, IRQ_COUNT_APIC_PERF,
+		IRQ_COUNT_IRQ_WORK, IRQ_COUNT_X86_PLATFORM_IPI, IRQ_COUNT_RESCHEDULE,
+		IRQ_COUNT_CALL_FUNCTION,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(counted); i++)
+		sum += READ_ONCE(stat->counts[counted[i]]);
+#else
+	sum += (u64)READ_ONCE(stat->__nmi_count) + READ_ONCE(stat->apic_timer_irqs) +
+	       READ_ONCE(stat->irq_spurious_count) + READ_ONCE(stat->apic_perf_irqs) +
+	       READ_ONCE(stat->apic_irq_work_irqs) + READ_ONCE(stat->x86_platform_ipis) +
+	       READ_ONCE(stat->irq_resched_count) + READ_ONCE(stat->irq_call_count);
+#endif
+	return sum;
 }
 
 #endif

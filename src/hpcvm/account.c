@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The account of a vCPU that owns a core: who took the CPU from it, for how
+ * long, and which interrupts came there.
+ *
+ * Two of the scheduler's tracepoints tell it, on the claimed CPU alone: what
+ * they cost elsewhere is to read one word of the CPU's own. Nothing is
+ * registered while no core is claimed. Interrupts are counted by the kernel
+ * anyway, /proc/interrupts shows them: an account is the difference.
+ */
+#include <linux/kernel_stat.h>
+#include <linux/log2.h>
+#include <linux/percpu.h>
+#include <linux/sched.h>
+#include <linux/timekeeping.h>
+#include <linux/tracepoint.h>
+#include <trace/events/sched.h>
+
+#include "hpcvm.h"
+
+static DEFINE_PER_CPU(struct hpcvm_account *, accounts);
+
+static unsigned int gap_class(u64 ns)
+{
+	return min_t(unsigned int, ns ? ilog2(ns) : 0, HPCVM_GAPS - 1);
+}
+
+static void leaves(struct hpcvm_account *a, bool preempted)
+{
+	a->left = ktime_get_mono_fast_ns();
+	a->wanted = preempted;
+	if (preempted)
+		WRITE_ONCE(a->preempted, a->preempted + 1);
+	else
+		WRITE_ONCE(a->slept, a->slept + 1);
+}
+
+static void returns(struct hpcvm_account *a)
+{
+	u64 gap;
+
+	if (!a->wanted)
+		return;
+	a->wanted = false;
+	gap = ktime_get_mono_fast_ns() - a->left;
+	WRITE_ONCE(a->preempted_ns, a->preempted_ns + gap);
+	WRITE_ONCE(a->gaps[gap_class(gap)], a->gaps[gap_class(gap)] + 1);
+	if (gap > a->longest)
+		WRITE_ONCE(a->longest, gap);
+}
+
+static void on_switch(void *unused, bool preempt, struct task_struct *prev,
+		      struct task_struct *next, unsigned int prev_state)
+{
+	struct hpcvm_account *a = this_cpu_read(accounts);
+
+	if (!a)
+		return;
+	if (prev == a->task) {
+		leaves(a, preempt || prev_state == TASK_RUNNING);
+		if (prev_state & TASK_DEAD)
+			hpcvm_vcpus_kick();
+	} else if (next == a->task) {
+		returns(a);
+	}
+}
+
+/* The task is about to be taken from its CPU to another one. */
+static void on_migrate(void *unused, struct task_struct *p, int cpu)
+{
+	struct hpcvm_account *a = per_cpu(accounts, task_cpu(p));
+
+	if (!a || p != a->task || cpu == a->cpu)
+		return;
+	WRITE_ONCE(a->migrations, a->migrations + 1);
+	hpcvm_vcpus_kick();
+}
+
+static struct probe {
+	const char *name;
+	void *fn;
+	struct tracepoint *tp;
+} probes[] = {
+	{ "sched_switch", on_switch },
+	{ "sched_migrate_task", on_migrate },
+};
+
+static void find(struct tracepoint *tp, void *unused)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		if (!strcmp(tp->name, probes[i].name))
+			probes[i].tp = tp;
+}
+
+/**
+ * hpcvm_accounts_start() - the first core is about to be claimed
+ *
+ * Return: 0, -ENOMEM, or -EOPNOTSUPP on a kernel without these tracepoints.
+ */
+int hpcvm_accounts_start(void)
+{
+	int i, err;
+
+	check_trace_callback_type_sched_switch(on_switch);
+	check_trace_callback_type_sched_migrate_task(on_migrate);
+
+	if (!probes[0].tp)
+		for_each_kernel_tracepoint(find, NULL);
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		err = probes[i].tp ?
+		      tracepoint_probe_register(probes[i].tp, probes[i].fn, NULL) : -EOPNOTSUPP;
+		if (err)
+			goto undo;
+	}
+	return 0;
+
+undo:
+	while (i--)
+		tracepoint_probe_unregister(probes[i].tp, probes[i].fn, NULL);
+	tracepoint_synchronize_unregister();
+	return err;
+}
+
+/** hpcvm_accounts_stop() - the last core has been released */
+void hpcvm_accounts_stop(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		tracepoint_probe_unregister(probes[i].tp, probes[i].fn, NULL);
+	tracepoint_synchronize_unregister();
+}
+
+/**
+ * hpcvm_account_open() - begin the account of a task on a CPU
+ * @a: it is not open.
+ * @task: held by the caller until the account is closed.
+ * @cpu: the task's own.
+ */
+void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task, int cpu)
+{
+	*a = (struct hpcvm_account){
+		.task = task,
+		.cpu = cpu,
+		.opened = ktime_get_mono_fast_ns(),
+		.timer_irqs = compat_timer_irqs(cpu),
+		.all_irqs = compat_all_irqs(cpu),
+	};
+	/* A probe on that CPU sees it whole, or not at all. */
+	smp_store_release(per_cpu_ptr(&accounts, cpu), a);
+}
+
+/**
+ * hpcvm_account_close() - the CPU is no longer the task's
+ * @a: may be used by a probe for an RCU grace period longer.
+ */
+void hpcvm_account_close(struct hpcvm_account *a)
+{
+	WRITE_ONCE(per_cpu(accounts, a->cpu), NULL);
+}
+
+/**
+ * hpcvm_account_read() - what an open account says now
+ * @a: is open.
+ * @stats: the fields of it that are an account's are filled in.
+ */
+void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *stats)
+{
+	int i;
+
+	stats->owned_ns = ktime_get_mono_fast_ns() - a->opened;
+	stats->timer_irqs = (u32)(compat_timer_irqs(a->cpu) - a->timer_irqs);
+	stats->all_irqs = compat_all_irqs(a->cpu) - a->all_irqs;
+	stats->preempted = READ_ONCE(a->preempted);
+	stats->preempted_ns = READ_ONCE(a->preempted_ns);
+	stats->preempted_longest_ns = READ_ONCE(a->longest);
+	stats->slept = READ_ONCE(a->slept);
+	stats->migrations = READ_ONCE(a->migrations);
+	for (i = 0; i < HPCVM_GAPS; i++)
+		stats->gaps[i] = READ_ONCE(a->gaps[i]);
+}
