@@ -553,6 +553,7 @@ TEST_F(core, sleeps)
 	vcpu_stop(&self->vcpu);
 	self->vcpu.id = 1;
 	self->vcpu.sleeps = true;
+	self->vcpu.rest_us = 1000;
 	ASSERT_EQ(0, vcpu_start(&self->vcpu));
 	ASSERT_EQ(0, claim(self->vm, 1, CPU_A));
 	EXPECT_TRUE(SOON((s = stats(self->vm, 1)).slept > 20));

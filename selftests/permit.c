@@ -279,6 +279,9 @@ TEST_F(permit, list_cores)
 	EXPECT_EQ(EACCES, AS(A_MEMBER, 0, list_cores("2")));
 	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, list_cores("2")));
 	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, put_text(CORES "user_limit", "9")));
+	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, put_text(CORES "thin_ticks", "1")));
+	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, put_text(CORES "max_defer_us", "9000")));
+	EXPECT_EQ(EACCES, AS(A_MEMBER, 0, put_text(CORES "thin_ticks", "1")));
 	EXPECT_EQ(0, AS(STRANGER, 0, get_number(CORES "user_limit")));
 	EXPECT_EQ(0, AS(ROOT, 0, list_cores("2")));
 	EXPECT_EQ(0, list_cores("\n"));

@@ -22,6 +22,7 @@ struct vcpu {
 	uint32_t id;		/* in */
 	char *ram;		/* in: a page of guest RAM at 0x1000, of all vCPUs */
 	bool sleeps;		/* in: it halts at once, in the guest */
+	unsigned int rest_us;	/* in: so long it rests after each KVM_RUN */
 	int given;		/* in: its fd, if KVM has it already */
 	int fd;
 	struct kvm_run *run;
@@ -107,8 +108,8 @@ static inline void *vcpu_thread(void *arg)
 		 vcpu_attach(v->vm, v->fd, v->run, &v->reason);
 	v->ready = true;
 	while (!v->stop && (!ioctl(v->fd, KVM_RUN, 0) || errno == EINTR))
-		if (v->sleeps)
-			usleep(1000);
+		if (v->rest_us)
+			usleep(v->rest_us);
 	munmap(v->run, SZ_4K);
 	close(v->fd);
 	return NULL;

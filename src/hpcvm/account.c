@@ -70,29 +70,16 @@ static void on_migrate(void *unused, struct task_struct *p, int cpu)
 {
 	struct hpcvm_account *a = per_cpu(accounts, task_cpu(p));
 
-	if (!a || p != a->task || cpu == a->cpu)
+	if (!a || p != a->task || cpu == a->cpu || READ_ONCE(a->ours))
 		return;
 	WRITE_ONCE(a->migrations, a->migrations + 1);
 	hpcvm_vcpus_kick();
 }
 
-static struct probe {
-	const char *name;
-	void *fn;
-	struct tracepoint *tp;
-} probes[] = {
+static struct hpcvm_probe probes[] = {
 	{ "sched_switch", on_switch },
 	{ "sched_migrate_task", on_migrate },
 };
-
-static void find(struct tracepoint *tp, void *unused)
-{
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(probes); i++)
-		if (!strcmp(tp->name, probes[i].name))
-			probes[i].tp = tp;
-}
 
 /**
  * hpcvm_accounts_start() - the first core is about to be claimed
@@ -101,36 +88,15 @@ static void find(struct tracepoint *tp, void *unused)
  */
 int hpcvm_accounts_start(void)
 {
-	int i, err;
-
 	check_trace_callback_type_sched_switch(on_switch);
 	check_trace_callback_type_sched_migrate_task(on_migrate);
-
-	if (!probes[0].tp)
-		for_each_kernel_tracepoint(find, NULL);
-	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		err = probes[i].tp ?
-		      tracepoint_probe_register(probes[i].tp, probes[i].fn, NULL) : -EOPNOTSUPP;
-		if (err)
-			goto undo;
-	}
-	return 0;
-
-undo:
-	while (i--)
-		tracepoint_probe_unregister(probes[i].tp, probes[i].fn, NULL);
-	tracepoint_synchronize_unregister();
-	return err;
+	return hpcvm_probes_place(probes, ARRAY_SIZE(probes));
 }
 
 /** hpcvm_accounts_stop() - the last core has been released */
 void hpcvm_accounts_stop(void)
 {
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(probes); i++)
-		tracepoint_probe_unregister(probes[i].tp, probes[i].fn, NULL);
-	tracepoint_synchronize_unregister();
+	hpcvm_probes_remove(probes, ARRAY_SIZE(probes));
 }
 
 /**
@@ -159,6 +125,12 @@ void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task, int c
 void hpcvm_account_close(struct hpcvm_account *a)
 {
 	WRITE_ONCE(per_cpu(accounts, a->cpu), NULL);
+}
+
+/** hpcvm_account_ours() - what takes the task elsewhere is our own doing, or not */
+void hpcvm_account_ours(struct hpcvm_account *a, bool ours)
+{
+	WRITE_ONCE(a->ours, ours);
 }
 
 /**

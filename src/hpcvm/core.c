@@ -190,6 +190,17 @@ void hpcvm_core_own(struct hpcvm_claim *claim, int cpu)
 	WRITE_ONCE(claim->cpu, cpu);
 }
 
+/** hpcvm_core_is_owned() - has anybody claimed the core of this CPU? Under cores_lock. */
+bool hpcvm_core_is_owned(int cpu)
+{
+	int sibling;
+
+	for_each_cpu(sibling, topology_sibling_cpumask(cpu))
+		if (per_cpu(claims, sibling))
+			return true;
+	return false;
+}
+
 /* sysfs */
 
 static ssize_t claimable_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
@@ -313,7 +324,8 @@ static const struct attribute *cores_attrs[] = {
 void hpcvm_cores_init(struct kobject *device)
 {
 	dir = kobject_create_and_add("cores", device);
-	if (!dir || sysfs_create_files(dir, cores_attrs))
+	if (!dir || sysfs_create_files(dir, cores_attrs) ||
+	    sysfs_create_files(dir, hpcvm_tick_attrs))
 		pr_warn("no memory for sysfs: no core can be claimed\n");
 }
 

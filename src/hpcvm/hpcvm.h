@@ -5,7 +5,9 @@
  *	main -> node, vm, vcpu, reserve    the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
- *	vcpu -> core, account, tick        who owns which core
+ *	vcpu -> core, tick, account        who owns which core
+ *	tick -> thin -> migrator           what becomes of its tick
+ *	tick -> keeper -> core, thin
  *	reserve -> memory
  *
  * Locks, outermost first:
@@ -42,6 +44,8 @@
 #include <linux/workqueue.h>
 #include <linux/hpcvm.h>
 
+struct attribute;
+struct cpumask;
 struct file;
 struct hstate;
 struct kobject;
@@ -53,6 +57,7 @@ struct poll_table_struct;
 struct path;
 struct reservation;
 struct task_struct;
+struct tracepoint;
 
 struct hpcvm_vm;
 struct hpcvm_watch;
@@ -350,6 +355,26 @@ void hpcvm_cores_unlock(void);
 int hpcvm_core_find(struct hpcvm_call *call, const struct hpcvm_claim *claim, int cpu, int node);
 void hpcvm_core_own(struct hpcvm_claim *claim, int cpu);
 
+bool hpcvm_core_is_owned(int cpu);
+
+/* probe.c: tracepoints by their names */
+
+/**
+ * struct hpcvm_probe - a function to be called at a tracepoint
+ * @name: the tracepoint's.
+ * @fn: the function, as the tracepoint wants it.
+ * @tp: the tracepoint, once it was found.
+ */
+struct hpcvm_probe {
+	const char *name;
+	void *fn;
+	struct tracepoint *tp;
+};
+
+bool hpcvm_probes_find(struct hpcvm_probe *probes, int nr);
+int hpcvm_probes_place(struct hpcvm_probe *probes, int nr);
+void hpcvm_probes_remove(struct hpcvm_probe *probes, int nr);
+
 /* account.c: what happens to a vCPU on its core */
 
 /**
@@ -365,7 +390,8 @@ void hpcvm_core_own(struct hpcvm_claim *claim, int cpu);
  * @preempted_ns: how long in all.
  * @longest: how long at most.
  * @slept: how often it left by itself.
- * @migrations: how often it was taken to another CPU.
+ * @migrations: how often it was taken to another CPU,
+ * @ours: unless by us.
  * @gaps: how often for how long (HPCVM_GAPS).
  *
  * From @left on it is written on @cpu alone, with its run queue locked.
@@ -383,6 +409,7 @@ struct hpcvm_account {
 	u64 longest;
 	u64 slept;
 	u64 migrations;
+	bool ours;
 	u64 gaps[HPCVM_GAPS];
 };
 
@@ -390,23 +417,80 @@ int hpcvm_accounts_start(void);
 void hpcvm_accounts_stop(void);
 void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task, int cpu);
 void hpcvm_account_close(struct hpcvm_account *a);
+void hpcvm_account_ours(struct hpcvm_account *a, bool ours);
 void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *stats);
 
 /* tick.c: what becomes of a claimed core's tick */
 
 /**
+ * struct hpcvm_thin_counts - what has become of the ticks of a thinned CPU
+ * @deferred: how often one was put off.
+ * @restored: how often it was needed before its time.
+ * @refused: ticks in the guest after which none was put off.
+ */
+struct hpcvm_thin_counts {
+	u64 deferred;
+	u64 restored;
+	u64 refused;
+};
+
+/**
  * struct hpcvm_tick - the tick of a claimed core
+ * @cpu: the vCPU's.
  * @asked: enum hpcvm_tick_mode: what was asked for.
  * @mode: enum hpcvm_tick_mode: what it is.
  * @why: enum hpcvm_tick_why: why it is nothing better.
+ * @seen: when hpcvm_tick_settle() looked last.
+ * @tries: how often the core was freed of its duties in vain.
+ * @waited: seconds since.
+ * @keepers: hpcvm_keepers_changes() then.
  */
 struct hpcvm_tick {
+	int cpu;
 	u32 asked;
 	u32 mode;
 	u32 why;
+	struct hpcvm_thin_counts seen;
+	unsigned int tries;
+	unsigned int waited;
+	unsigned int keepers;
 };
 
+extern const struct attribute *hpcvm_tick_attrs[];
+
+const struct cpumask *hpcvm_tick_thinned(void);
+void hpcvm_tick_open(void);
+void hpcvm_tick_close(void);
 int hpcvm_tick_choose(struct hpcvm_call *call, int cpu, u32 asked, struct hpcvm_tick *tick);
+void hpcvm_tick_prepare(const struct hpcvm_tick *tick);
+void hpcvm_tick_begin(const struct hpcvm_tick *tick, struct task_struct *task);
+void hpcvm_tick_end(const struct hpcvm_tick *tick);
+bool hpcvm_tick_settle(struct hpcvm_tick *tick);
+unsigned int hpcvm_tick_idle_ms(const struct hpcvm_tick *tick);
+void hpcvm_tick_read(const struct hpcvm_tick *tick, struct hpcvm_vcpu_stats *stats);
+
+/* thin.c: put ticks off */
+int hpcvm_thin_start(void);
+void hpcvm_thin_stop(void);
+void hpcvm_thin_on(int cpu, struct task_struct *task);
+void hpcvm_thin_off(int cpu);
+void hpcvm_thin_poke(int cpu);
+void hpcvm_thin_help(int cpu);
+void hpcvm_thin_read(int cpu, struct hpcvm_thin_counts *counts);
+unsigned long hpcvm_thin_missed(void);
+u64 hpcvm_thin_max_defer(void);
+void hpcvm_thin_set_max_defer(u64 ns);
+
+/* migrator.c: which CPU expires the timers of idle ones */
+int hpcvm_migrator_start(void);
+void hpcvm_migrator_stop(void);
+bool hpcvm_migrator_is_other(int cpu);
+bool hpcvm_migrator_apart(int a, int b);
+
+/* keeper.c: CPUs that do the node's duties for thinned ones */
+int hpcvm_keeper_of(int core);
+void hpcvm_keepers_settle(void);
+unsigned int hpcvm_keepers_changes(void);
 
 /* vcpu.c: which thread runs which vCPU, and on which core of its own */
 

@@ -14,6 +14,7 @@
  */
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/irq_work.h>
@@ -120,11 +121,14 @@ static int open_accounts(void)
 	int err = accounts_open ? 0 : hpcvm_accounts_start();
 
 	accounts_open = !err;
+	if (!err)
+		hpcvm_tick_open();
 	return err;
 }
 
 static void close_accounts(void)
 {
+	hpcvm_tick_close();
 	if (accounts_open && !nr_claims) {
 		hpcvm_accounts_stop();
 		accounts_open = false;
@@ -134,6 +138,7 @@ static void close_accounts(void)
 /* Its CPU is its own no longer; the next one is known, or there is none. */
 static void leave_core(struct vcpu *v)
 {
+	hpcvm_tick_end(&v->tick);
 	hpcvm_account_close(&v->account);
 	trace_release(v->claim.vm_id, v->claim.vcpu, v->claim.cpu);
 }
@@ -157,9 +162,14 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 
 	if (!moves)
 		cpumask_copy(v->before, v->task->cpus_ptr);
+	if (cpu != v->claim.cpu)
+		hpcvm_tick_prepare(tick);
 	err = set_cpus_allowed_ptr(v->task, cpumask_of(cpu));
-	if (err)
+	if (err) {
+		if (cpu != v->claim.cpu)
+			hpcvm_tick_end(tick);
 		return err;
+	}
 	if (moves)
 		leave_core(v);
 	else if (!nr_claims++)
@@ -169,6 +179,8 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 	v->moves += moves;
 	v->drifts = 0;
 	hpcvm_account_open(&v->account, v->task, cpu);
+	hpcvm_tick_prepare(&v->tick);
+	hpcvm_tick_begin(&v->tick, v->task);
 	trace_claim(v->claim.vm_id, v->claim.vcpu, cpu);
 	return 0;
 }
@@ -185,6 +197,44 @@ static bool follow(struct vcpu *v, int cpu)
 	       !take(v, cpu, &tick);
 }
 
+/* Is there another way to suppress the tick now, that an administrator has opened or closed? */
+static void settle_mode(struct vcpu *v)
+{
+	struct hpcvm_call nobody = {};
+	struct hpcvm_tick tick;
+
+	if (hpcvm_tick_choose(&nobody, v->claim.cpu, v->tick.asked, &tick) &&
+	    hpcvm_tick_choose(&nobody, v->claim.cpu, HPCVM_TICK_AUTO, &tick))
+		return;
+	if (tick.mode == v->tick.mode) {
+		if (tick.mode != HPCVM_TICK_THIN)
+			v->tick.why = tick.why;
+		return;
+	}
+	tick.asked = v->tick.asked;
+	hpcvm_tick_end(&v->tick);
+	v->tick = tick;
+	hpcvm_tick_prepare(&v->tick);
+	hpcvm_tick_begin(&v->tick, v->task);
+}
+
+/* The core loses its duties if it idles for a moment while its keeper does not. */
+static void settle_duty(struct vcpu *v)
+{
+	int keeper;
+
+	if (!hpcvm_tick_settle(&v->tick))
+		return;
+	keeper = hpcvm_keeper_of(v->claim.cpu);
+	if (keeper >= nr_cpu_ids)
+		return;
+	hpcvm_account_ours(&v->account, true);
+	set_cpus_allowed_ptr(v->task, cpumask_of(keeper));
+	msleep(hpcvm_tick_idle_ms(&v->tick));
+	set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
+	hpcvm_account_ours(&v->account, false);
+}
+
 static void settle_one(struct vcpu *v)
 {
 	const struct cpumask *may = v->task->cpus_ptr;
@@ -196,11 +246,13 @@ static void settle_one(struct vcpu *v)
 		let_go(v);
 		return;
 	}
-	if (cpumask_weight(may) == 1 && (cpu == v->claim.cpu || follow(v, cpu)))
-		return;
-	v->drifts++;
-	trace_drift(v->claim.vm_id, v->claim.vcpu, v->claim.cpu);
-	set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
+	if (cpumask_weight(may) != 1 || (cpu != v->claim.cpu && !follow(v, cpu))) {
+		v->drifts++;
+		trace_drift(v->claim.vm_id, v->claim.vcpu, v->claim.cpu);
+		set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
+	}
+	settle_mode(v);
+	settle_duty(v);
 }
 
 static void settle(struct work_struct *work)
@@ -209,7 +261,10 @@ static void settle(struct work_struct *work)
 
 	clear_bit(0, &kicked);
 	hpcvm_cores_lock_always();
+	if (nr_claims)
+		hpcvm_tick_open();
 	cpus_read_lock();
+	hpcvm_keepers_settle();
 	list_for_each_entry(v, &attached, all) {
 		if (has_core(v) && has_ended(v))
 			let_go(v);
@@ -554,10 +609,9 @@ static void read_stats(struct hpcvm_call *call, const struct vcpu *v,
 		return;
 	stats->node = cpu_to_node(v->claim.cpu);
 	stats->claim = v->claim.flags;
-	stats->tick = v->tick.mode;
-	stats->tick_why = v->tick.why;
 	stats->drifts = v->drifts;
 	hpcvm_account_read(&v->account, stats);
+	hpcvm_tick_read(&v->tick, stats);
 }
 
 /**

@@ -199,7 +199,20 @@ static void say_tick(struct text *t, uint64_t why)
 		say(t, "the core was not booted with nohz_full");
 		return;
 	case HPCVM_TICK_WHY_THIN_OFF:
-		say(t, "tick thinning is not switched on for this node");
+		say(t, "tick thinning is not switched on for this node; switch it on with: echo 1 > "
+		    HPCVM_SYSFS "/cores/thin_ticks");
+		return;
+	case HPCVM_TICK_WHY_TSC:
+		say(t, "the node's TSC is unstable, and thinned ticks need it");
+		return;
+	case HPCVM_TICK_WHY_PROBE:
+		say(t, "the kernel lets no probe be placed on its tick (kprobes are off, or it is an unknown one)");
+		return;
+	case HPCVM_TICK_WHY_NO_KEEPER:
+		say(t, "no CPU is left that nobody has claimed: one must do the node's duties");
+		return;
+	case HPCVM_TICK_WHY_DUTY:
+		say(t, "the core does a duty for the node just now, and keeps its tick for it");
 		return;
 	case HPCVM_TICK_WHY_NONE:
 	case HPCVM_TICK_WHY_ASKED:

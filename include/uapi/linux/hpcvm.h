@@ -1004,13 +1004,26 @@ enum hpcvm_tick_mode {
  * @HPCVM_TICK_WHY_NONE: nothing stands in the way.
  * @HPCVM_TICK_WHY_ASKED: %HPCVM_TICK_KEPT was asked for.
  * @HPCVM_TICK_WHY_NOT_NOHZ_FULL: the core was not booted with nohz_full.
- * @HPCVM_TICK_WHY_THIN_OFF: the administrator has not switched thinning on.
+ * @HPCVM_TICK_WHY_THIN_OFF: the administrator has not switched thinning on
+ *	(``cores/thin_ticks`` in sysfs).
+ * @HPCVM_TICK_WHY_TSC: the node's TSC is unstable.
+ * @HPCVM_TICK_WHY_PROBE: the kernel has no place for the probe of the tick.
+ * @HPCVM_TICK_WHY_NO_KEEPER: no CPU is left that nobody has claimed, and that
+ *	could do the node's duties.
+ * @HPCVM_TICK_WHY_DUTY: it is thinned, but just now the core does a duty for
+ *	the node (it keeps the time, or expires idle CPUs' timers), and so needs
+ *	its tick. Where a group of CPUs, eight as a rule, is all claimed, one of
+ *	them keeps it.
  */
 enum hpcvm_tick_why {
 	HPCVM_TICK_WHY_NONE = 0,
 	HPCVM_TICK_WHY_ASKED = 1,
 	HPCVM_TICK_WHY_NOT_NOHZ_FULL = 2,
 	HPCVM_TICK_WHY_THIN_OFF = 3,
+	HPCVM_TICK_WHY_TSC = 4,
+	HPCVM_TICK_WHY_PROBE = 5,
+	HPCVM_TICK_WHY_NO_KEEPER = 6,
+	HPCVM_TICK_WHY_DUTY = 7,
 };
 
 /**
@@ -1135,6 +1148,8 @@ struct hpcvm_vcpu_release {
  * @drifts: out: changes of the thread's affinity that were put back.
  * @moves: out: how often the vCPU has come to another core since its first
  *	one; this one counts over all its cores.
+ * @ticks_deferred: out: thinned: how often a tick was put off.
+ * @ticks_restored: out: thinned: how often it was needed before its time.
  * @exits: out: exits from the guest since the vCPU was made, this and those
  *	that follow, as KVM counts them: all,
  * @exits_irq: out: for an interrupt of the CPU,
@@ -1182,6 +1197,8 @@ struct hpcvm_vcpu_stats {
 	__u64 migrations;
 	__u64 drifts;
 	__u64 moves;
+	__u64 ticks_deferred;
+	__u64 ticks_restored;
 	__u64 exits;
 	__u64 exits_irq;
 	__u64 exits_halt;

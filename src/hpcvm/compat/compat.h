@@ -17,6 +17,7 @@
 #include <linux/kernel_stat.h>
 #include <linux/kvm_host.h>
 #include <linux/mount.h>
+#include <linux/rcupdate.h>
 
 #ifndef HAVE_FREE_FPUT
 DEFINE_FREE(fput, struct file *, if (!IS_ERR_OR_NULL(_T)) fput(_T))
@@ -83,6 +84,22 @@ static inline int compat_kvm_nr_as_ids(struct kvm *kvm)
 	return KVM_ADDRESS_SPACE_NUM;
 #endif
 }
+
+/* Exported, but declared in a header of RCU's own. */
+unsigned long rcu_get_gp_seq(void);
+
+static inline void compat_rcu_momentary_eqs(void)
+{
+#ifdef HAVE_RCU_MOMENTARY_EQS
+	rcu_momentary_eqs();
+#else
+	rcu_momentary_dyntick_idle();
+#endif
+}
+
+#ifndef HAVE_TIMER_DELETE_SYNC
+#define timer_delete_sync(timer) del_timer_sync(timer)
+#endif
 
 /* The architecture's interrupts of a CPU, but for what is none or counted twice. */
 static inline u32 compat_timer_irqs(int cpu)

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ticks of claimed cores: thinned where the administrator has said so, and
+ * nothing else on the node suffers. What counts is /proc/interrupts.
+ *
+ * The node has two groups of CPUs for its timers, 0 and 1, 2 and 3.
+ */
+#include <arpa/inet.h>
+#include <linux/membarrier.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include "vcpu.h"
+
+#define RAM SZ_2M
+#define THIN CPU_B
+#define KEEPER CPU_A
+
+FIXTURE(tick)
+{
+	int dev;
+	int kvm;
+	int vm;
+	char *ram;
+	struct vcpu vcpu;
+};
+
+static int spinning_kvm(char *ram)
+{
+	int kvm = new_kvm();
+
+	kvm_memslot(kvm, 0, 0, RAM, ram, 0);
+	return kvm;
+}
+
+FIXTURE_SETUP(tick)
+{
+	if (slow() > 1)
+		SKIP(return, "a sanitizer kernel has a periodic tick here");
+	self->dev = open_device();
+	ASSERT_LE(0, self->dev);
+	ASSERT_EQ(0, list_cores("1-3"));
+	ASSERT_EQ(0, put_text(CORES "thin_ticks", "1"));
+	self->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	self->kvm = spinning_kvm(self->ram);
+	self->vm = new_vm(self->dev, self->kvm);
+	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
+	ASSERT_EQ(0, vcpu_start(&self->vcpu));
+}
+
+FIXTURE_TEARDOWN(tick)
+{
+	if (slow() > 1)
+		return;
+	vcpu_stop(&self->vcpu);
+	close(self->vm);
+	close(self->kvm);
+	close(self->dev);
+	munmap(self->ram, RAM);
+	EXPECT_TRUE(SOON(list_cores("\n") == 0));
+	EXPECT_EQ(0, get_number(CORES "missed_probes"));
+	put_text(CORES "thin_ticks", "0");
+	put_text(CORES "max_defer_us", "500000");
+}
+
+/* Local timer interrupts a second of a CPU, over so many. */
+static double ticks(int cpu, double seconds)
+{
+	long long before = interrupts("LOC", cpu);
+	uint64_t begin = now_ns();
+
+	usleep(seconds * 1e6);
+	return (interrupts("LOC", cpu) - before) * 1e9 / (now_ns() - begin);
+}
+
+/* The core's duties may take some seconds to go elsewhere. */
+static bool gets_thin(int cpu)
+{
+	int i;
+
+	for (i = 0; i < 15; i++)
+		if (ticks(cpu, 1) < 10)
+			return true;
+	return false;
+}
+
+static bool gets_ticks(int cpu)
+{
+	return ticks(cpu, 0.5) > 80 || ticks(cpu, 1) > 80;
+}
+
+TEST_F(tick, thin)
+{
+	struct hpcvm_vcpu_stats s, t;
+	double rate;
+
+	ASSERT_EQ(0, run_only_on(self->vcpu.tid, THIN));
+	EXPECT_TRUE(gets_ticks(THIN));
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	s = stats(self->vm, 0);
+	EXPECT_EQ(HPCVM_TICK_THIN, s.tick);
+	EXPECT_TRUE(gets_thin(THIN));
+	rate = ticks(THIN, 5);
+	TH_LOG("%.1f local timer interrupts a second", rate);
+	EXPECT_GT(10, rate);
+	t = stats(self->vm, 0);
+	EXPECT_LT(s.ticks_deferred, t.ticks_deferred);
+	EXPECT_EQ(HPCVM_TICK_WHY_NONE, t.tick_why);
+	EXPECT_EQ(0, t.migrations);
+	EXPECT_EQ(0, t.drifts);
+
+	/* Back at once with the claim. */
+	ASSERT_EQ(0, release(self->vm, 0));
+	EXPECT_TRUE(gets_ticks(THIN));
+}
+
+TEST_F(tick, modes)
+{
+	struct hpcvm_vcpu_claim c = vcpu_claim(0, THIN);
+
+	c.tick = HPCVM_TICK_KEPT;
+	ASSERT_EQ(0, call(self->vm, HPCVM_VCPU_CLAIM, &c));
+	EXPECT_EQ(HPCVM_TICK_KEPT, stats(self->vm, 0).tick);
+	EXPECT_EQ(HPCVM_TICK_WHY_ASKED, stats(self->vm, 0).tick_why);
+	EXPECT_TRUE(gets_ticks(THIN));
+	c.tick = HPCVM_TICK_THIN;
+	ASSERT_EQ(0, call(self->vm, HPCVM_VCPU_CLAIM, &c));
+	EXPECT_TRUE(gets_thin(THIN));
+
+	/* The administrator switches it off, and on again. */
+	ASSERT_EQ(0, put_text(CORES "thin_ticks", "0"));
+	EXPECT_TRUE(SOON(stats(self->vm, 0).tick == HPCVM_TICK_KEPT));
+	EXPECT_EQ(HPCVM_TICK_WHY_THIN_OFF, stats(self->vm, 0).tick_why);
+	EXPECT_TRUE(gets_ticks(THIN));
+	c = vcpu_claim(0, KEEPER);
+	c.tick = HPCVM_TICK_THIN;
+	EXPECT_REFUSED(self->vm, HPCVM_VCPU_CLAIM, &c, EOPNOTSUPP, HPCVM_REASON_TICK,
+		       HPCVM_TICK_WHY_THIN_OFF);
+	EXPECT_EQ(THIN, stats(self->vm, 0).cpu);
+	ASSERT_EQ(0, put_text(CORES "thin_ticks", "1"));
+	EXPECT_TRUE(SOON(stats(self->vm, 0).tick == HPCVM_TICK_THIN));
+	EXPECT_TRUE(gets_thin(THIN));
+
+	EXPECT_EQ(EINVAL, put_text(CORES "max_defer_us", "1000"));
+	EXPECT_EQ(EINVAL, put_text(CORES "max_defer_us", "2000000"));
+	ASSERT_EQ(0, put_text(CORES "max_defer_us", "20000"));
+	usleep(600000);
+	EXPECT_LT(15, ticks(THIN, 2));
+}
+
+/* A second task on the core has its share, and its tick, at once. */
+TEST_F(tick, second_task)
+{
+	uint64_t begin;
+	int status;
+	pid_t child;
+	struct timespec t;
+
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	begin = now_ns();
+	child = fork();
+	if (!child) {
+		run_only_on(0, THIN);
+		do
+			clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+		while (!t.tv_sec && t.tv_nsec < 300000000);
+		_exit(0);
+	}
+	usleep(200000);
+	EXPECT_LT(80, ticks(THIN, 0.3));
+	waitpid(child, &status, 0);
+	EXPECT_GT(2000000000, now_ns() - begin);
+	EXPECT_LT(0, stats(self->vm, 0).ticks_restored);
+	EXPECT_TRUE(gets_thin(THIN));
+}
+
+/* A wait in the kernel, by a timer of the wheel, in ms: how long was it? */
+static double kernel_sleep(int ms)
+{
+	struct timeval timeout = { .tv_usec = ms * 1000 };
+	struct sockaddr_in any = { .sin_family = AF_INET };
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	uint64_t begin;
+	char c;
+
+	bind(s, (struct sockaddr *)&any, sizeof(any));
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	begin = now_ns();
+	if (recv(s, &c, 1, 0) >= 0)
+		begin = 0;
+	close(s);
+	return (now_ns() - begin) / 1e6;
+}
+
+/* Timers elsewhere, the time, and RCU go on. */
+TEST_F(tick, the_node_goes_on)
+{
+	double worst = 0, ms;
+	uint64_t begin;
+	int i, cpu;
+
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	for (i = 0; i < 30; i++) {
+		cpu = i % 3;
+		ASSERT_EQ(0, run_only_on(0, cpu));
+		ms = kernel_sleep(40);
+		if (ms > worst)
+			worst = ms;
+	}
+	TH_LOG("a sleep of 40 ms took %.1f ms at most", worst);
+	EXPECT_GT(300, worst);
+	begin = now_ns();
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
+	ms = (now_ns() - begin) / 1e7;
+	TH_LOG("a grace period took %.1f ms on average", ms);
+	EXPECT_GT(300, ms);
+	EXPECT_TRUE(gets_thin(THIN));
+}
+
+/* Fields of /proc/self/task/TID/stat, from 1. */
+static long long stat_field(pid_t tid, int field)
+{
+	char path[64], text[1024], *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	at = f && fgets(text, sizeof(text), f) ? strrchr(text, ')') + 2 : NULL;
+	if (f)
+		fclose(f);
+	for (field -= 3; at && field; field--) {
+		at = strchr(at, ' ');
+		at += !!at;
+	}
+	return at ? strtoll(at, NULL, 10) : -1;
+}
+
+/* What ticks would have charged is charged. */
+TEST_F(tick, time_is_charged)
+{
+	long long guest, user, hz = sysconf(_SC_CLK_TCK);
+	double seconds, begin;
+
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	guest = stat_field(self->vcpu.tid, 43);
+	user = stat_field(self->vcpu.tid, 14);
+	begin = now_ns() / 1e9;
+	sleep(4);
+	seconds = now_ns() / 1e9 - begin;
+	guest = stat_field(self->vcpu.tid, 43) - guest;
+	user = stat_field(self->vcpu.tid, 14) - user;
+	TH_LOG("in %.2f s: guest %.2f s, user %.2f s", seconds, guest * 1. / hz, user * 1. / hz);
+	EXPECT_LT(0.75 * seconds, guest * 1. / hz);
+	EXPECT_GT(1.25 * seconds, guest * 1. / hz);
+	EXPECT_LT(0.75 * seconds, user * 1. / hz);
+	EXPECT_GT(1.25 * seconds, user * 1. / hz);
+}
+
+/* Nor is what came before a tick that was not waited for: the vCPU leaves now and then. */
+TEST_F(tick, time_is_charged_to_who_leaves)
+{
+	long long guest, hz = sysconf(_SC_CLK_TCK);
+	int i;
+
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	self->vcpu.rest_us = 30000;
+	guest = stat_field(self->vcpu.tid, 43);
+	for (i = 0; i < 10; i++) {
+		usleep(330000);
+		pthread_kill(self->vcpu.thread, SIGUSR1);
+	}
+	guest = stat_field(self->vcpu.tid, 43) - guest;
+	TH_LOG("of 3.0 s guest %.2f s", guest * 1. / hz);
+	EXPECT_LT(0.7 * 3, guest * 1. / hz);
+	EXPECT_LE(8, stats(self->vm, 0).ticks_restored);
+}
+
+static int spin_within_limit(int dev, char *ram)
+{
+	struct rlimit limit = { 3, 5 };
+	struct vcpu v = { .kvm = spinning_kvm(ram), .ram = ram };
+
+	v.vm = new_vm(dev, v.kvm);
+	if (vcpu_start(&v) || claim(v.vm, 0, THIN))
+		return 1;
+	setrlimit(RLIMIT_CPU, &limit);
+	for (;;)
+		pause();
+}
+
+/* RLIMIT_CPU finds the vCPU, though its ticks are few. */
+TEST_F(tick, cpu_limit)
+{
+	uint64_t begin = now_ns();
+	double seconds;
+
+	EXPECT_EQ(256 + SIGXCPU, IN_CHILD(spin_within_limit(self->dev, self->ram)));
+	seconds = (now_ns() - begin) / 1e9;
+	TH_LOG("3 s of the CPU's time took %.1f s", seconds);
+	EXPECT_LT(2.5, seconds);
+	EXPECT_GT(8, seconds);
+}
+
+/* The keeper's CPU goes, and comes; and the thinned one. */
+TEST_F(tick, cpus_go_offline)
+{
+	const char *keeper = "/sys/devices/system/cpu/cpu2/online";
+	const char *thin = "/sys/devices/system/cpu/cpu3/online";
+
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	ASSERT_EQ(0, put_text(keeper, "0"));
+	sleep(1);
+	ASSERT_EQ(0, run_only_on(0, 0));
+	EXPECT_GT(300, kernel_sleep(40));
+	ASSERT_EQ(0, put_text(keeper, "1"));
+	EXPECT_TRUE(gets_thin(THIN));
+
+	ASSERT_EQ(0, put_text(thin, "0"));
+	EXPECT_TRUE(SOON(stats(self->vm, 0).cpu == HPCVM_CPU_ANY));
+	ASSERT_EQ(0, put_text(thin, "1"));
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	EXPECT_TRUE(gets_thin(THIN));
+}
+
+/* All CPUs of a group: one of them must keep its tick, and some keep the time. */
+TEST_F(tick, two_of_a_group)
+{
+	struct vcpu second = { .kvm = self->kvm, .vm = self->vm, .id = 1, .ram = self->ram };
+
+	ASSERT_EQ(0, vcpu_start(&second));
+	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
+	ASSERT_EQ(0, claim(self->vm, 1, CPU_B));
+	sleep(3);
+	TH_LOG("ticks a second: %.1f and %.1f", ticks(CPU_A, 1), ticks(CPU_B, 1));
+	ASSERT_EQ(0, run_only_on(0, 0));
+	EXPECT_GT(300, kernel_sleep(40));
+	ASSERT_EQ(0, run_only_on(0, 1));
+	EXPECT_GT(300, kernel_sleep(40));
+	vcpu_stop(&second);
+	EXPECT_TRUE(gets_thin(CPU_A));
+}
+
+/* A vCPU that moves leaves its tick behind, and loses the next one's. */
+TEST_F(tick, moves)
+{
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	ASSERT_EQ(0, claim(self->vm, 0, NEAR));
+	EXPECT_TRUE(gets_thin(NEAR));
+	ASSERT_EQ(0, run_only_on(self->vcpu.tid, THIN));
+	EXPECT_TRUE(SOON(stats(self->vm, 0).cpu == THIN));
+	EXPECT_TRUE(gets_thin(THIN));
+	EXPECT_EQ(HPCVM_TICK_THIN, stats(self->vm, 0).tick);
+}
+
+TEST_HARNESS_MAIN
