@@ -325,7 +325,8 @@ void hpcvm_cores_init(struct kobject *device)
 {
 	dir = kobject_create_and_add("cores", device);
 	if (!dir || sysfs_create_files(dir, cores_attrs) ||
-	    sysfs_create_files(dir, hpcvm_tick_attrs))
+	    sysfs_create_files(dir, hpcvm_tick_attrs) ||
+	    sysfs_create_files(dir, hpcvm_quiet_attrs))
 		pr_warn("no memory for sysfs: no core can be claimed\n");
 }
 

@@ -8,6 +8,7 @@
  *	vcpu -> core, tick, account        who owns which core
  *	tick -> thin -> migrator           what becomes of its tick
  *	tick -> keeper -> core, thin
+ *	vcpu -> quiet -> core              what else disturbs it
  *	reserve -> memory
  *
  * Locks, outermost first:
@@ -419,6 +420,11 @@ void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task, int c
 void hpcvm_account_close(struct hpcvm_account *a);
 void hpcvm_account_ours(struct hpcvm_account *a, bool ours);
 void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *stats);
+
+/* quiet.c: what else disturbs a claimed core */
+extern const struct attribute *hpcvm_quiet_attrs[];
+
+void hpcvm_quiet_settle(void);
 
 /* tick.c: what becomes of a claimed core's tick */
 

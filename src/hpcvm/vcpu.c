@@ -143,6 +143,7 @@ static void leave_core(struct vcpu *v)
 	trace_release(v->claim.vm_id, v->claim.vcpu, v->claim.cpu);
 }
 
+/* CPUs stay online. */
 static void let_go(struct vcpu *v)
 {
 	if (!has_core(v))
@@ -152,6 +153,16 @@ static void let_go(struct vcpu *v)
 	if (!has_ended(v))
 		set_cpus_allowed_ptr(v->task, v->before);
 	nr_claims--;
+	hpcvm_quiet_settle();
+}
+
+/* let_go() for who holds no CPUs online: an account's end would wait for them. */
+static void release_core(struct vcpu *v)
+{
+	cpus_read_lock();
+	let_go(v);
+	cpus_read_unlock();
+	close_accounts();
 }
 
 /* Own a CPU that is free for it, and have its thread there. CPUs stay online. */
@@ -181,6 +192,7 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 	hpcvm_account_open(&v->account, v->task, cpu);
 	hpcvm_tick_prepare(&v->tick);
 	hpcvm_tick_begin(&v->tick, v->task);
+	hpcvm_quiet_settle();
 	trace_claim(v->claim.vm_id, v->claim.vcpu, cpu);
 	return 0;
 }
@@ -265,6 +277,7 @@ static void settle(struct work_struct *work)
 		hpcvm_tick_open();
 	cpus_read_lock();
 	hpcvm_keepers_settle();
+	hpcvm_quiet_settle();
 	list_for_each_entry(v, &attached, all) {
 		if (has_core(v) && has_ended(v))
 			let_go(v);
@@ -310,8 +323,7 @@ static void vcpu_drop(struct vcpu *v)
 {
 	list_del(&v->entry);
 	hpcvm_cores_lock_always();
-	let_go(v);
-	close_accounts();
+	release_core(v);
 	list_del(&v->all);
 	hpcvm_cores_unlock();
 	put_task_struct(v->task);
@@ -582,12 +594,10 @@ int hpcvm_vcpu_release(struct hpcvm_call *call)
 	if (!err)
 		err = lock_cores(call);
 	if (!err) {
-		if (has_core(v)) {
-			let_go(v);
-			close_accounts();
-		} else {
+		if (has_core(v))
+			release_core(v);
+		else
 			err = hpcvm_refuse(call, -ENOENT, HPCVM_REASON_NO_CLAIM, cmd->vcpu);
-		}
 		hpcvm_cores_unlock();
 	}
 	hpcvm_vm_unlock(call->vm);

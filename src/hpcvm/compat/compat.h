@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/hugetlb.h>
+#include <linux/irqnr.h>
 #include <linux/kernel_stat.h>
 #include <linux/kvm_host.h>
 #include <linux/mount.h>
@@ -82,6 +83,15 @@ static inline int compat_kvm_nr_as_ids(struct kvm *kvm)
 	return kvm_arch_nr_memslot_as_ids(kvm);
 #else
 	return KVM_ADDRESS_SPACE_NUM;
+#endif
+}
+
+static inline unsigned int compat_nr_irqs(void)
+{
+#ifdef HAVE_IRQ_GET_NR_IRQS
+	return irq_get_nr_irqs();
+#else
+	return nr_irqs;
 #endif
 }
 
