@@ -71,9 +71,13 @@ set_pool() { echo "$1" >"$pool/nr_hugepages"; }
 # The built emulator, as a node sees the cache.
 built_qemu() { echo "/cache/$(basename "$(readlink build/qemu)")/bin/qemu-system-hpcvm"; }
 
-# install and modprobe, udev included, and a libvirt that runs: once a node.
+# install and modprobe, udev included, and a libvirt that runs: once a node. Without
+# AppArmor unless it is asked for (apparmor=1): compiling a profile four times is most
+# of what the start of a domain costs in an emulated node.
 node_up()
 {
+	[ -n "${apparmor:-}" ] || grep -qx 'security_driver = "none"' /etc/libvirt/qemu.conf ||
+		echo 'security_driver = "none"' >>/etc/libvirt/qemu.conf
 	[ -e /run/hpcvm-installed ] ||
 		make install DEPMOD=scripts/node/depmod QEMU="$(built_qemu)" >"$work/install" 2>&1 ||
 		{ cat "$work/install"; echo "Bail out! make install failed"; exit 1; }

@@ -12,6 +12,7 @@
 # in the qtest.
 
 . "$(dirname "$0")/flow.sh"
+apparmor=1
 node_up
 images=/var/lib/libvirt/images
 base=/cache/$(basename "$(readlink build/guest.qcow2)")

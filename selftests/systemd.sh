@@ -64,6 +64,11 @@ set_pool 2048
 echo 4M >/sys/fs/cgroup/machine.slice/hugetlb.2MB.max
 fails "one that a limit forbids, too" "forbidden by a limit" as_user start d2
 echo max >/sys/fs/cgroup/machine.slice/hugetlb.2MB.max
+# Memory that libvirt brings is adopted from inside the profile, too.
+domain h "$small; s|<vcpu>|<memoryBacking><hugepages/></memoryBacking>&|" >/dev/null
+ok "a guest with <hugepages/> starts" as_user start h
+ok "  hpcvm proof" hpcvm proof h
+gone h
 set_pool 1024
 is "nothing was denied on these ways" "$(ours)" ""
 denials | sort | uniq -c | sed 's/^/# elsewhere: /'
