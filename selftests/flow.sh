@@ -83,7 +83,7 @@ node_up()
 		{ cat "$work/install"; echo "Bail out! make install failed"; exit 1; }
 	touch /run/hpcvm-installed
 	modprobe hpcvm && udevadm settle
-	virsh version >/dev/null 2>&1 || scripts/node/libvirt >/dev/null 2>&1
+	virsh uri >/dev/null 2>&1 || scripts/node/libvirt >/dev/null 2>&1
 }
 
 # domain NAME [SED]: the example domain under another name, changed by SED.

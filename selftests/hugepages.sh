@@ -12,7 +12,7 @@ mountpoint -q /dev/hugepages1G || mount -t hugetlbfs -o pagesize=1G none /dev/hu
 kill "$(cat /run/libvirtd.pid 2>/dev/null || pidof libvirtd)"
 within 20 sh -c '! pidof libvirtd' >/dev/null
 libvirtd -d
-within 60 virsh version >/dev/null
+within 60 virsh uri >/dev/null
 
 share=/var/lib/hpcvm/guest/share
 on() { echo "/sys/devices/system/node/node$1/hugepages/hugepages-2048kB"; }
