@@ -88,6 +88,12 @@ static bool gets_ticks(int cpu)
 	return ticks(cpu, 0.5) > 80 || ticks(cpu, 1) > 80;
 }
 
+static bool is_probed(void)
+{
+	return !system("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug;"
+		       "grep -qE 'tick_(sched_timer|nohz_handler)' /sys/kernel/debug/kprobes/list");
+}
+
 TEST_F(tick, thin)
 {
 	struct hpcvm_vcpu_stats s, t;
@@ -108,9 +114,11 @@ TEST_F(tick, thin)
 	EXPECT_EQ(0, t.migrations);
 	EXPECT_EQ(0, t.drifts);
 
-	/* Back at once with the claim. */
+	/* Back at once with the claim, and a little later the probe is gone. */
+	EXPECT_TRUE(is_probed());
 	ASSERT_EQ(0, release(self->vm, 0));
 	EXPECT_TRUE(gets_ticks(THIN));
+	EXPECT_TRUE(SOON(!is_probed()));
 }
 
 TEST_F(tick, modes)

@@ -48,10 +48,10 @@ void hpcvm_tick_open(void)
 	started = !cannot_start;
 }
 
-/** hpcvm_tick_close() - after one was: place nothing where nothing is thinned */
+/** hpcvm_tick_close() - none is claimed any more: place nothing */
 void hpcvm_tick_close(void)
 {
-	if (!started || !cpumask_empty(&thinned))
+	if (!started)
 		return;
 	hpcvm_thin_stop();
 	started = false;

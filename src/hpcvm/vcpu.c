@@ -115,7 +115,11 @@ static const struct kobj_type vcpu_type = {
 
 /* Claims, all under cores_lock */
 
-/* Before a claim, and after one has gone: keep accounts while there is one. */
+/*
+ * Before the first claim; and when there is none any more, but not at once, for
+ * the next may come: each time, code of the kernel is patched. A tracepoint wants
+ * the CPUs to stay, so not while we hold them.
+ */
 static int open_accounts(void)
 {
 	int err = accounts_open ? 0 : hpcvm_accounts_start();
@@ -156,13 +160,11 @@ static void let_go(struct vcpu *v)
 	hpcvm_quiet_settle();
 }
 
-/* let_go() for who holds no CPUs online: an account's end would wait for them. */
 static void release_core(struct vcpu *v)
 {
 	cpus_read_lock();
 	let_go(v);
 	cpus_read_unlock();
-	close_accounts();
 }
 
 /* Own a CPU that is free for it, and have its thread there. CPUs stay online. */
@@ -183,8 +185,8 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 	}
 	if (moves)
 		leave_core(v);
-	else if (!nr_claims++)
-		queue_delayed_work(settler, &settling, SETTLE_PERIOD);
+	else
+		nr_claims++;
 	hpcvm_core_own(&v->claim, cpu);
 	v->tick = *tick;
 	v->moves += moves;
@@ -285,9 +287,10 @@ static void settle(struct work_struct *work)
 			settle_one(v);
 	}
 	cpus_read_unlock();
-	close_accounts();
 	if (nr_claims)
 		queue_delayed_work(settler, &settling, SETTLE_PERIOD);
+	else
+		close_accounts();
 	hpcvm_cores_unlock();
 }
 
@@ -531,14 +534,14 @@ static int claim(struct hpcvm_call *call, struct vcpu *v)
 
 	if (has_ended(v))
 		return hpcvm_refuse(call, -ESRCH, HPCVM_REASON_VCPU_GONE, v->claim.vcpu);
-	/* A tracepoint, too, wants the CPUs to stay: not while we hold them. */
 	err = open_accounts();
 	if (err)
 		return err;
 	cpus_read_lock();
 	err = claim_core(call, v);
 	cpus_read_unlock();
-	close_accounts();
+	/* The first look closes them again, if nothing was claimed. */
+	queue_delayed_work(settler, &settling, SETTLE_PERIOD);
 	return err;
 }
 
@@ -669,6 +672,7 @@ void hpcvm_vcpu_exit(void)
 {
 	irq_work_sync(&kick_work);
 	cancel_delayed_work_sync(&settling);
+	close_accounts();
 	destroy_workqueue(settler);
 	rcu_barrier();
 }
