@@ -183,13 +183,18 @@ static void say_not_listed(struct text *t, int cpu)
 		say(t, "; those are: %s (listed in " CLAIMABLE ")", list);
 }
 
-static void say_no_core(struct text *t, uint64_t candidates)
+static void say_no_core(struct text *t, uint64_t candidates, int node)
 {
+	char where[32] = "";
+
+	if (node != HPCVM_NODE_ANY)
+		snprintf(where, sizeof(where), " on NUMA node %d", node);
 	if (candidates)
-		say(t, "no core is free: other vCPUs own all %" PRIu64 " CPUs that this one could have (see "
-		    HPCVM_SYSFS "/cores/claimed)", candidates);
+		say(t, "no core is free%s, of %" PRIu64 " CPU%s that can be claimed (who owns them: "
+		    HPCVM_SYSFS "/cores/claimed)", where, candidates, candidates == 1 ? "" : "s");
 	else
-		say(t, "no core can be claimed; list those that are for guests with: echo CPUS > " CLAIMABLE);
+		say(t, "no core%s can be claimed; list those that are for guests with: echo CPUS > "
+		    CLAIMABLE, where);
 }
 
 static void say_tick(struct text *t, uint64_t why)
@@ -550,7 +555,7 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		say(t, " owns the core");
 		return;
 	case HPCVM_REASON_CORES_TAKEN:
-		say_no_core(t, d);
+		say_no_core(t, d, e->node);
 		return;
 	case HPCVM_REASON_CORE_LIMIT:
 		say(t, "the user's VMs own %" PRIu64 " core%s, the most that one user may (" HPCVM_SYSFS
