@@ -7,7 +7,8 @@
  * that FAKE names, and nowhere else. The ioctls of hpcvm go to fake_ioctl,
  * or are answered from the file FAKE/answers: lines of a field and a number,
  * such as "query.node 0x83". The field "err" of a struct makes its ioctl
- * fail. Lines with "slot.gpa" begin a new slot.
+ * fail. Lines with "slot.gpa" begin a new slot, lines with "vcpu.vcpu" a new
+ * vCPU; of that, times and interrupts grow by what is said with each call.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -91,6 +92,8 @@ static struct hpcvm_reserve_drop drop;
 static struct hpcvm_mem_verify verify;
 static struct hpcvm_slot_report slots[256];
 static uint32_t nr_slots;
+static struct hpcvm_vcpu_stats vcpus[16], stats;
+static unsigned int nr_vcpus, asked[16];
 
 #define FIELD(s, f) { #s "." #f, &s.f, sizeof(s.f) }
 static const struct field {
@@ -115,6 +118,8 @@ static const struct field {
 	FIELD(verify, kvm_legacy_frames), FIELD(verify, nx_lpage_splits),
 	FIELD(verify, broken), FIELD(verify, broken_gpa), FIELD(verify, reason),
 	FIELD(verify, detail),
+	{ "stats.err", &err[HPCVM_CMD_VCPU_STATS], sizeof(int) },
+	FIELD(stats, reason), FIELD(stats, detail),
 };
 
 #define SLOT(f) { "slot." #f, (void *)offsetof(struct hpcvm_slot_report, f), sizeof(slots[0].f) }
@@ -124,8 +129,23 @@ static const struct field slot_fields[] = {
 	SLOT(kvm_bytes), SLOT(kvm_small), SLOT(broken), SLOT(broken_gpa),
 };
 
+#define VCPU(f) { "vcpu." #f, (void *)offsetof(struct hpcvm_vcpu_stats, f), sizeof(vcpus[0].f) }
+static const struct field vcpu_fields[] = {
+	VCPU(vcpu), VCPU(cpu), VCPU(node), VCPU(claim), VCPU(tick), VCPU(tick_why), VCPU(tid),
+	VCPU(owned_ns), VCPU(timer_irqs), VCPU(all_irqs), VCPU(preempted), VCPU(migrations),
+	VCPU(drifts), VCPU(moves),
+};
+
 static void answer(const char *key, uint64_t value)
 {
+	for (size_t i = 0; i < sizeof(vcpu_fields) / sizeof(vcpu_fields[0]); i++)
+		if (!strcmp(vcpu_fields[i].name, key)) {
+			if (!strcmp(key, "vcpu.vcpu"))
+				vcpus[nr_vcpus++] = (struct hpcvm_vcpu_stats){ .tid = 1 };
+			memcpy((char *)&vcpus[nr_vcpus - 1] + (size_t)vcpu_fields[i].where,
+			       &value, vcpu_fields[i].size);
+			return;
+		}
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (!strcmp(fields[i].name, key)) {
 			memcpy(fields[i].where, &value, fields[i].size);
@@ -149,12 +169,31 @@ static void load(void)
 	FILE *f;
 
 	nr_slots = 0;
+	nr_vcpus = 0;
 	snprintf(path, sizeof(path), "%s/answers", getenv("FAKE"));
 	f = fopen(path, "re");
 	while (f && fscanf(f, "%63s %63s", key, value) == 2)
 		answer(key, strtoull(value, NULL, 0));
 	if (f)
 		fclose(f);
+}
+
+static int vcpu_stats(struct hpcvm_vcpu_stats *s)
+{
+	for (unsigned int i = 0; i < nr_vcpus; i++) {
+		if (vcpus[i].vcpu != s->vcpu)
+			continue;
+		asked[i]++;
+		*s = vcpus[i];
+		s->size = sizeof(*s);
+		s->owned_ns *= asked[i];
+		s->timer_irqs *= asked[i];
+		s->all_irqs *= asked[i];
+		return 0;
+	}
+	s->reason = stats.reason;
+	s->detail = stats.detail;
+	return err[HPCVM_CMD_VCPU_STATS] ?: ENOENT;
 }
 
 static int from_file(unsigned int cmd, void *arg)
@@ -192,6 +231,8 @@ static int from_file(unsigned int cmd, void *arg)
 		memcpy(v, &verify, sizeof(verify));
 		break;
 	}
+	case HPCVM_CMD_VCPU_STATS:
+		return vcpu_stats(arg);
 	default:
 		return ENOTTY;
 	}

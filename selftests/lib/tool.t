@@ -307,6 +307,93 @@ status=0
 LD_PRELOAD=$FAKE_SO "$HPCVM" proof demo >/dev/full 2>/dev/null || status=$?
 ok "a full disk is no proof" exits 2
 
+# --- proof of cores
+# vcpu VM N CPU: an entry in sysfs
+vcpu()
+{
+	mkdir -p "$vms/$1/vcpus/$2"
+	echo "$3" >"$vms/$1/vcpus/$2/cpu"
+}
+# claimed [LINE...]: VM 3 has two vCPUs on cores of their own, and what differs
+claimed()
+{
+	answers "query.features 3"
+	cat >>"$FAKE/answers" <<-'EOF'
+		vcpu.vcpu 0
+		vcpu.cpu 2
+		vcpu.node 1
+		vcpu.tick 1
+		vcpu.tick_why 2
+		vcpu.owned_ns 1000000000
+		vcpu.timer_irqs 250
+		vcpu.all_irqs 300
+		vcpu.vcpu 1
+		vcpu.cpu 3
+		vcpu.node 1
+		vcpu.tick 2
+		vcpu.owned_ns 2000000000
+		vcpu.timer_irqs 2
+		vcpu.all_irqs 5
+	EOF
+	[ "$#" -eq 0 ] || printf '%s\n' "$@" >>"$FAKE/answers"
+}
+answers
+hpcvm proof demo --json
+ok "no vCPU: status 0" exits 0
+ok "no vCPU: an empty list" json '$j->{ok} && ref $j->{cores} eq "ARRAY" && !@{$j->{cores}}'
+hpcvm proof demo
+ok "no vCPU: a note" says "none promised"
+vcpu 3 0 2
+vcpu 3 1 3
+claimed
+hpcvm list
+ok "list: the CPUs" says " 2,3"
+hpcvm list --json
+ok "list --json: the CPUs" json '$j->{vms}[0]{vcpus}[1]{vcpu} == 1 && $j->{vms}[0]{vcpus}[1]{cpu} == 3 && !@{$j->{vms}[1]{vcpus}}'
+hpcvm proof demo --json
+ok "cores: status 0" exits 0
+ok "cores: the keys" json 'my $c = $j->{cores}; $j->{ok} && @$c == 2 && $c->[0]{vcpu} == 0 && $c->[0]{cpu} == 2 && $c->[0]{node} == 1 && $c->[0]{exclusive} && $c->[0]{local} && $c->[0]{tick_mode} eq "kept" && $c->[0]{tick_why} =~ /nohz_full/ && $c->[0]{migrations} == 0 && $c->[1]{tick_mode} eq "nohz_full" && !defined $c->[1]{tick_why}'
+ok "cores: rates" json 'my $c = $j->{cores}; $c->[0]{ticks_per_s} == 250 && $c->[0]{all_irqs_per_s} == 300 && $c->[1]{ticks_per_s} == 1 && $c->[1]{all_irqs_per_s} == 2.5'
+hpcvm proof --seconds 0 demo
+ok "--seconds 0: status 0" exits 0
+ok "  each vCPU owns a core" says "2 of 2, 2 of them exclusively"
+ok "  the tick is no promise" says "1 of 2"
+ok "  a table" says "nohz_full  1.0        2.5"
+for o in "" -1 x 86401; do
+	hpcvm proof --seconds "$o" demo
+	ok "--seconds '$o': status 2" exits 2
+done
+hpcvm proof demo --seconds
+ok "--seconds without a number: status 2" exits 2
+claimed "vcpu.cpu -1" "vcpu.node -1"
+hpcvm proof demo --json --seconds 0
+ok "a vCPU without a core: status 1" exits 1
+ok "a vCPU without a core: JSON" json '@{$j->{failed}} == 1 && $j->{failed}[0] =~ /vCPU 1 owns no core/ && !$j->{cores}[1]{exclusive} && !defined $j->{cores}[1]{cpu} && !defined $j->{cores}[1]{tick_mode}'
+hpcvm proof demo --seconds 0
+ok "a vCPU without a core: a cross" says "  NO "
+claimed "vcpu.tid 0" "vcpu.cpu -1"
+hpcvm proof demo --json --seconds 0
+ok "a thread that has ended" json '@{$j->{failed}} == 1 && $j->{failed}[0] =~ /thread of vCPU 1 has ended/'
+claimed "vcpu.drifts 4"
+hpcvm proof demo --json --seconds 0
+ok "drift: status 1" exits 1
+ok "drift: JSON" json '@{$j->{failed}} == 1 && $j->{failed}[0] =~ /vCPU 1 may run, 4 times/ && $j->{cores}[1]{drifts} == 4'
+claimed "vcpu.migrations 2"
+hpcvm proof demo --json --seconds 0
+ok "migrations: JSON" json '@{$j->{failed}} == 1 && $j->{failed}[0] =~ /taken from its core, CPU 3, 2 times/'
+claimed "vcpu.claim 1"
+hpcvm proof demo --json --seconds 0
+ok "a core that siblings share" json '$j->{ok} && $j->{cores}[0]{exclusive} && !$j->{cores}[1]{exclusive}'
+claimed "verify.nodes 1"
+hpcvm proof demo --json --seconds 0
+ok "cores that are far: told, not broken" json '$j->{ok} && !$j->{cores}[0]{local}'
+vcpu 3 7 1
+hpcvm proof demo --json --seconds 0
+ok "a vCPU that goes meanwhile: status 2" exits 2
+ok "a vCPU that goes meanwhile: JSON" json '!$j->{ok} && @{$j->{failed}} == 1 && !defined $j->{cores}'
+rm -r "$vms/3/vcpus"
+answers
+
 # --- reserve
 for o in "" "--size 2M" "--count 1" "--size 2M --count 0" "--size 2M --count 1025" "--size 2X --count 1" \
 	"--size 0 --count 1" "--size -2M --count 1" "--size 99999999999999999999 --count 1" \

@@ -19,7 +19,7 @@ _hpcvm()
 		words=(--json --help)
 		;;
 	proof)
-		words=(--json --watch --help)
+		words=(--json --watch --seconds --help)
 		for file in "$vms"/*/name; do
 			[ -r "$file" ] && words+=("$(<"$file")")
 		done

@@ -170,7 +170,7 @@ static int run(const struct command *self, int argc, char **argv)
 	int status, first, dev;
 	bool json;
 
-	first = parse_options(self, argc, argv, &json, NULL, NULL, &status);
+	first = parse_options(self, argc, argv, &json, NULL, NULL, NULL, &status);
 	if (first < 0)
 		return status;
 	if (first < argc)

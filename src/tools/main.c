@@ -2,10 +2,13 @@
 /*
  * hpcvm: see and prove what hpcvm does for the VMs of this node.
  */
+#include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tool.h"
@@ -58,20 +61,32 @@ int usage_error(const struct command *cmd, const char *fmt, ...)
 	return EXIT_TROUBLE;
 }
 
-int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
-		  const struct option *more, bool *flag, int *status)
+bool parse_number(const char *s, uint64_t max, uint64_t *n)
 {
-	struct option options[] = {
+	char *end;
+
+	if (!isdigit((unsigned char)*s))
+		return false;
+	errno = 0;
+	*n = strtoull(s, &end, 10);
+	return !errno && !*end && *n <= max;
+}
+
+int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
+		  const struct option *more, bool (*take)(int c, const char *value, void *to),
+		  void *to, int *status)
+{
+	struct option options[7] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
-		more ? *more : (struct option){ 0 },
-		{ 0 },
 	};
-	int c;
+	int c, index = 0;
 
+	for (int i = 0; more && more[i].name; i++)
+		options[i + 2] = more[i];
 	*json = false;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "h", options, &index)) != -1) {
 		switch (c) {
 		case 'j':
 			*json = true;
@@ -80,13 +95,14 @@ int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
 			help_command(cmd);
 			*status = EXIT_HOLDS;
 			return -1;
+		case '?':
+			*status = usage_error(cmd, "there is no option %s%s", argv[optind - 1],
+					      more ? ", or its value is missing" : "");
+			return -1;
 		default:
-			if (more && c == more->val) {
-				*flag = true;
+			if (take(c, optarg, to))
 				break;
-			}
-			*status = usage_error(cmd, "there is no option %s",
-					      argv[optind - 1]);
+			*status = usage_error(cmd, "--%s cannot be %s", options[index].name, optarg);
 			return -1;
 		}
 	}

@@ -221,6 +221,7 @@ struct json_object *proof_memory(struct proof *p)
 		report_error(&p->report, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));
 	} else {
 		add_up(&m);
+		p->memory_nodes = m.v.nodes;
 		print(&p->report, &m);
 		print_slots(&p->report, &m);
 		fail(&p->report, &m);

@@ -22,6 +22,7 @@ static const struct section {
 	struct json_object *(*look)(struct proof *p);
 } sections[] = {
 	{ "memory", proof_memory },
+	{ "cores", proof_cores },
 };
 
 /* Each section once. */
@@ -146,26 +147,48 @@ static int watch(struct proof *p, int status)
 	return status;
 }
 
+struct options {
+	bool watch;
+	uint64_t seconds;
+};
+
+static const struct option long_options[] = {
+	{ "seconds", required_argument, NULL, 's' },
+	{ "watch", no_argument, NULL, 'w' },
+	{ 0 },
+};
+
+static bool take_option(int c, const char *value, void *to)
+{
+	struct options *o = to;
+
+	if (c == 's')
+		return parse_number(value, 86400, &o->seconds);
+	o->watch = true;
+	return true;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option more[] = { { "watch", no_argument, NULL, 'w' }, { 0 } };
+	struct options o = { .seconds = 1 };
 	char sentence[HPCVM_SENTENCE_MAX];
 	struct proof p = { .vm = -1 };
 	struct hpcvm_error e;
 	struct vm *vms = NULL;
 	int status, first, dev, nr;
-	bool json, watching = false;
+	bool json;
 
-	first = parse_options(self, argc, argv, &json, more, &watching, &status);
+	first = parse_options(self, argc, argv, &json, long_options, take_option, &o, &status);
 	if (first < 0)
 		return status;
-	if (json && watching)
+	if (json && o.watch)
 		return usage_error(self, "--watch prints lines, not JSON: take one of the two");
 	if (first == argc)
 		return usage_error(self, "say which VM: its name, UUID or id");
 	if (first + 1 < argc)
 		return usage_error(self, "it takes one VM at a time");
 
+	p.seconds = o.seconds;
 	report_begin(&p.report, json, 51);
 	/* Keys that are there however this ends. */
 	json_add(p.report.root, "domain", NULL);
@@ -183,7 +206,7 @@ static int run(const struct command *self, int argc, char **argv)
 		else
 			status = prove(&p, vms, nr, dev, argv[first]);
 		conclude(&p.report, status);
-		if (watching && status != EXIT_TROUBLE)
+		if (o.watch && status != EXIT_TROUBLE)
 			status = watch(&p, status);
 		if (p.vm >= 0)
 			close(p.vm);
@@ -195,14 +218,16 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command cmd_proof = {
 	.name = "proof",
-	.args = "[--json|--watch] DOMAIN|UUID|ID",
+	.args = "[--json|--watch] [--seconds N] DOMAIN|UUID|ID",
 	.summary = "show whether each promise to a VM holds now",
 	.help = "Look at a VM's memory as it is now, in the node's page tables and in KVM's\n"
-		"memory slots and counters, and show which promises hold. The VM is called\n"
-		"by its libvirt name, its UUID or its id in hpcvm list.\n\n"
-		"      --json   print JSON\n"
-		"      --watch  go on, and print a line when a promise is broken or holds\n"
-		"               again, until the VM ends\n\n"
+		"memory slots and counters, and at its vCPUs' cores, and show which promises\n"
+		"hold. The VM is called by its libvirt name, its UUID or its id in hpcvm list.\n\n"
+		"      --json       print JSON\n"
+		"      --seconds N  count for so long what disturbs the cores (1); 0: take\n"
+		"                   what was counted since the vCPUs have had them\n"
+		"      --watch      go on, and print a line when a promise is broken or holds\n"
+		"                   again, until the VM ends\n\n"
 		"Exits 0 if each promise holds, 1 if one is broken, 2 if it could not look:\n"
 		"no such VM, not permitted, wrong usage.\n",
 	.run = run,

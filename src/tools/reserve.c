@@ -87,17 +87,6 @@ static bool parse_size(const char *s, uint64_t *bytes)
 	return true;
 }
 
-static bool parse_number(const char *s, uint64_t max, uint64_t *n)
-{
-	char *end;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	errno = 0;
-	*n = strtoull(s, &end, 10);
-	return !errno && !*end && *n <= max;
-}
-
 static bool parse_user(const char *s, int64_t *uid)
 {
 	const struct passwd *pw = getpwnam(s);

@@ -43,12 +43,15 @@ extern const struct command cmd_reserve;
 /* main.c */
 struct option;
 /*
- * Parse the options that all commands have, and one of the command's own that
- * sets *flag; NULL if it has none. Returns the index of the first operand, or
- * -1 with the exit status in *status.
+ * Parse the options that all commands have, and the command's own, at most four,
+ * each of which take() is given: false if its value is no good. NULL if it has
+ * none. Returns the index of the first operand, or -1 with the exit status in
+ * *status.
  */
 int parse_options(const struct command *cmd, int argc, char **argv, bool *json,
-		  const struct option *more, bool *flag, int *status);
+		  const struct option *more, bool (*take)(int c, const char *value, void *to),
+		  void *to, int *status);
+bool parse_number(const char *s, uint64_t max, uint64_t *n);
 void help_command(const struct command *cmd);
 int usage_error(const struct command *cmd, const char *fmt, ...) PRINTF(2, 3);
 
@@ -109,6 +112,11 @@ struct vm_slot {
 	int64_t node;
 };
 
+struct vm_vcpu {
+	uint64_t id;
+	int64_t cpu;
+};
+
 struct vm {
 	uint64_t id;
 	char uuid[40];		/* empty: it has none */
@@ -118,6 +126,8 @@ struct vm {
 	uint64_t kvm_pages_4k, kvm_pages_2m, kvm_pages_1g;
 	size_t nr_slots;
 	struct vm_slot *slots;
+	size_t nr_vcpus;	/* attached */
+	struct vm_vcpu *vcpus;
 };
 
 /* All VMs by id, or -1 if there is no hpcvm in sysfs. Free with vms_free(). */
@@ -138,6 +148,8 @@ struct proof {
 	int vm;				/* a handle */
 	const struct vm *info;
 	struct hpcvm_query query;
+	unsigned int seconds;		/* between two looks at what is counted */
+	uint64_t memory_nodes;		/* where pages were seen */
 };
 
 /*
@@ -146,5 +158,6 @@ struct proof {
  * report_error() if it could not look.
  */
 struct json_object *proof_memory(struct proof *p);
+struct json_object *proof_cores(struct proof *p);
 
 #endif /* HPCVM_TOOL_H */

@@ -41,6 +41,13 @@ static int by_gpa(const void *a, const void *b)
 	return x->gpa < y->gpa ? -1 : x->gpa > y->gpa;
 }
 
+static int by_vcpu(const void *a, const void *b)
+{
+	const struct vm_vcpu *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
 static int by_id(const void *a, const void *b)
 {
 	const struct vm *x = a, *y = b;
@@ -77,6 +84,31 @@ static void load_slots(struct vm *vm)
 		qsort(vm->slots, vm->nr_slots, sizeof(*vm->slots), by_gpa);
 }
 
+static void load_vcpus(struct vm *vm)
+{
+	char path[128], line[32];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), VMS "/%" PRIu64 "/vcpus", vm->id);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((d = readdir(dir))) {
+		struct vm_vcpu v;
+
+		if (!number(d->d_name, 10, &v.id) ||
+		    !sysfs_line(line, sizeof(line), "%s/%s/cpu", path, d->d_name))
+			continue;
+		v.cpu = strtoll(line, NULL, 10);
+		vm->vcpus = grow(vm->vcpus, vm->nr_vcpus, sizeof(v));
+		vm->vcpus[vm->nr_vcpus++] = v;
+	}
+	closedir(dir);
+	if (vm->nr_vcpus)
+		qsort(vm->vcpus, vm->nr_vcpus, sizeof(*vm->vcpus), by_vcpu);
+}
+
 static bool load(struct vm *vm, uint64_t id)
 {
 	*vm = (struct vm){ .id = id };
@@ -92,6 +124,7 @@ static bool load(struct vm *vm, uint64_t id)
 		sysfs_u64(&vm->kvm_pages_2m, VMS "/%" PRIu64 "/kvm_pages_2m", id) &&
 		sysfs_u64(&vm->kvm_pages_1g, VMS "/%" PRIu64 "/kvm_pages_1g", id);
 	load_slots(vm);
+	load_vcpus(vm);
 	return true;
 }
 
@@ -120,8 +153,10 @@ int vms_load(struct vm **vms)
 
 void vms_free(struct vm *vms, int nr)
 {
-	for (int i = 0; i < nr; i++)
+	for (int i = 0; i < nr; i++) {
 		free(vms[i].slots);
+		free(vms[i].vcpus);
+	}
 	free(vms);
 }
 
