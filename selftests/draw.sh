@@ -121,7 +121,7 @@ gone r1
 within 10 pool_is 256 >/dev/null
 ok "the module unloads" rmmod hpcvm
 ok "  every page is back" within 10 pool_is 768
-modprobe hpcvm && udevadm settle
+load
 
 # Pages of 1 GiB: none is free, for they are all parked.
 set_pool 0

@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 top=$PWD
 work=$(mktemp -d)
 vms=/sys/class/misc/hpcvm/vms
+cores=/sys/class/misc/hpcvm/cores
 pool=/sys/kernel/mm/hugepages/hugepages-2048kB
 pool_1g=/sys/kernel/mm/hugepages/hugepages-1048576kB
 n=0
@@ -65,13 +66,20 @@ within()
 
 free_pages() { cat "$pool/free_hugepages"; }
 pool_is() { [ "$(free_pages)" = "$1" ] && [ "$(cat "$pool/resv_hugepages")" = 0 ]; }
+no_claims() { [ -z "$(cat "$cores/claimed")" ]; }
 no_vms() { [ -z "$(ls -A "$vms")" ]; }
 set_pool() { echo "$1" >"$pool/nr_hugepages"; }
 
 # The built emulator, as a node sees the cache.
 built_qemu() { echo "/cache/$(basename "$(readlink build/qemu)")/bin/qemu-system-hpcvm"; }
 
-# install and modprobe, udev included, and a libvirt that runs: once a node. Without
+# The module, with all cores but CPU 0's for guests.
+load()
+{
+	modprobe hpcvm && udevadm settle && echo 1-3 >"$cores/claimable"
+}
+
+# install and load, udev included, and a libvirt that runs: once a node. Without
 # AppArmor unless it is asked for (apparmor=1): compiling a profile four times is most
 # of what the start of a domain costs in an emulated node.
 node_up()
@@ -82,7 +90,7 @@ node_up()
 		make install DEPMOD=scripts/node/depmod QEMU="$(built_qemu)" >"$work/install" 2>&1 ||
 		{ cat "$work/install"; echo "Bail out! make install failed"; exit 1; }
 	touch /run/hpcvm-installed
-	modprobe hpcvm && udevadm settle
+	load
 	virsh uri >/dev/null 2>&1 || scripts/node/libvirt >/dev/null 2>&1
 }
 
@@ -95,8 +103,10 @@ domain()
 	virsh define "$work/$1.xml"
 }
 
-# For domain: without a kernel its CPU waits in the firmware; small: of 512 MiB.
+# For domain: without a kernel its CPU waits in the firmware, one on any core;
+# small: of 512 MiB.
 strip='/<kernel>\|<initrd>\|<cmdline>/d; /<filesystem type/,/<\/filesystem>/d'
+strip+='; s|<vcpu>3|<vcpu>1|; /<cputune>/,/<\/cputune>/d'
 small="$strip; s|2097152|524288|"
 
 # What the guest boots is a stock kernel, whatever this node's is.

@@ -28,7 +28,7 @@ cells()
 	xml+="<cell id='1' cpus='1' memory='$2' unit='MiB'/></numa></cpu>"
 	[ -z "${3:-}" ] || xml+="<numatune><memnode cellid='0' mode='strict' nodeset='$3'/>
 <memnode cellid='1' mode='strict' nodeset='$4'/></numatune>"
-	echo "s|<cpu mode='host-passthrough'/>|${xml//$'\n'/}|"
+	echo "s|<vcpu>1|<vcpu>2|; s|<cpu mode='host-passthrough'/>|${xml//$'\n'/}|"
 }
 
 proof() { hpcvm proof --json "$1" >"$work/proof.json"; }

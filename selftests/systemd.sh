@@ -25,6 +25,7 @@ ok "systemctl restart libvirtd" systemctl restart libvirtd
 ok "the module is loaded as at boot" systemctl restart systemd-modules-load
 ok "it is DKMS's" sh -c 'modinfo -F filename hpcvm | grep updates/dkms && test -d /sys/module/hpcvm'
 udevadm settle
+echo 1-3 >"$cores/claimable"
 is "udev gives the device to group kvm" "$(stat -c '%U:%G %a' /dev/hpcvm)" "root:kvm 660"
 set_pool 1024
 echo true >"$work/job"

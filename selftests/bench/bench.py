@@ -142,7 +142,7 @@ class Guest:
         backend = "memory-backend-ram,id=ram,size=%dM" % mib
         if way == "hugetlb":
             backend = "memory-backend-memfd,id=ram,size=%dM,hugetlb=on,hugetlbsize=2M,prealloc=on" % mib
-        machine = "pc-q35-10.0" if way in ("anon", "hugetlb") else "pc-q35-hpcvm-1.0"
+        machine = "pc-q35-10.0" if way in ("anon", "hugetlb") else "pc-q35-hpcvm-1.0,cores=off"
         guest = os.path.dirname(SHARE)
         for name in os.listdir(SHARE):
             if name in ("booted", "status", "filled", "hpccoutf.txt"):

@@ -26,7 +26,7 @@ KO = TOP + "/build/%s/hpcvm.ko" % os.uname().release
 POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 TREE = "/sys/class/misc/hpcvm"
 PAGES = 320
-MACHINE = [QEMU, "-machine", "pc-q35-hpcvm-1.0", "-accel", "kvm", "-nodefaults", "-display", "none"]
+MACHINE = [QEMU, "-machine", "pc-q35-hpcvm-1.0,cores=off", "-accel", "kvm", "-nodefaults", "-display", "none"]
 QUIET = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

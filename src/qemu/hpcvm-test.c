@@ -104,8 +104,9 @@ static void test_properties(void)
                         qdict_get_str(property, "type"));
     }
     g_assert_cmpint(qlist_size(qdict_get_qlist(ours, "return")), ==,
-                    qlist_size(list) + 1);
+                    qlist_size(list) + 2);
     g_assert(find(qdict_get_qlist(ours, "return"), "name", "allow-dirty-log"));
+    g_assert(find(qdict_get_qlist(ours, "return"), "name", "cores"));
 
     qobject_unref(ours);
     qobject_unref(parent);
@@ -137,6 +138,7 @@ static void test_defaults(void)
 
     g_assert(!qtest_qom_get_bool(qts, "/machine", "mem-merge"));
     g_assert(!qtest_qom_get_bool(qts, "/machine", "allow-dirty-log"));
+    g_assert(qtest_qom_get_bool(qts, "/machine", "cores"));
     qtest_quit(qts);
 }
 
@@ -185,6 +187,7 @@ static const struct refusal refusals[] = {
       " -object memory-backend-ram,id=b,size=257M"
       " -numa node,memdev=a -numa node,memdev=b",
       "must be a multiple of 2 MiB" },
+    { "maxcpus", "-m 64 -smp 1,maxcpus=2", "remove current= from <vcpu>" },
     { "maxmem", "-m 512M,slots=2,maxmem=1G", "remove <maxMemory>" },
     { "low-end", "-machine max-ram-below-4g=1025M",
       "max-ram-below-4g must be a multiple of 2 MiB" },
@@ -254,7 +257,7 @@ static QDict *plug(QTestState *qts, const char *json)
 
 static void test_hotplug(void)
 {
-    QTestState *qts = qtest_init(BARE "-m 64 -smp 1,maxcpus=2"
+    QTestState *qts = qtest_init(BARE "-m 64"
                                  " -device pcie-root-port,id=rp0,chassis=1"
                                  " -device pcie-root-port,id=rp1,chassis=2");
 

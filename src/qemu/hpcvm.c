@@ -21,6 +21,7 @@
  *   machine init done          KVM has its memslots; hpcvm is told which part
  *                              of which backend is which part of RAM, and
  *                              checks
+ *   the guest is to run        each vCPU gets a core of its own (cores.c)
  *
  * A refusal is one sentence on stderr, which "virsh start" shows, and exit(1).
  * Nothing needs undoing on the way out: hpcvm owns all of it by file
@@ -52,11 +53,13 @@
 #include "system/kvm_int.h"
 #include "system/numa.h"
 #include "system/qtest.h"
+#include "system/runstate.h"
 #include "system/system.h"
 #ifdef CONFIG_NUMA
 #include <numaif.h>
 #endif
 #include "lib/hpcvm.h"
+#include "cores.h"
 
 #define HPCVM_MACHINE_NAME "pc-q35-hpcvm-1.0"
 #define TYPE_HPCVM_MACHINE MACHINE_TYPE_NAME(HPCVM_MACHINE_NAME)
@@ -66,12 +69,14 @@ struct HpcvmMachineState {
     PCMachineState parent_obj;
 
     bool allow_dirty_log;
+    bool cores;
 
     int dev;                  /* /dev/hpcvm; open while the machine is built */
     int vm;                   /* the VM fd; kept open until QEMU ends */
     GPtrArray *filled;        /* the backends that hpcvm's memory went into */
 
     Notifier init_done;
+    VMChangeStateEntry *first_run;
     DeviceListener screen;
     MemoryListener dirty_log;
     Error *migration_blocker;
@@ -81,6 +86,7 @@ struct HpcvmMachineClass {
     PCMachineClass parent_class;
 
     void (*parent_init)(MachineState *machine);
+    int (*parent_kvm_type)(MachineState *machine, const char *type);
 };
 
 /* How memory-backend-ram gets its memory on all other machines. */
@@ -124,6 +130,10 @@ static void refuse_options(HpcvmMachineState *s)
     if (machine->maxram_size > machine->ram_size) {
         refuse("memory cannot be added to a running " HPCVM_MACHINE_NAME
                " guest: remove <maxMemory> (maxmem= of -m)");
+    }
+    if (machine->smp.max_cpus > machine->smp.cpus) {
+        refuse("CPUs cannot be added to a running " HPCVM_MACHINE_NAME
+               " guest: remove current= from <vcpu> (maxcpus= of -smp)");
     }
     if (!s->allow_dirty_log && kvm_dirty_ring_enabled()) {
         refuse("the dirty ring is of use only to log the guest's writes by"
@@ -420,6 +430,38 @@ static void promise(HpcvmMachineState *s, HostMemoryBackend *backend,
     }
 }
 
+/* The host node that the memory of a vCPU, or of its cell, is bound to. */
+static int memory_node(CPUState *cpu)
+{
+    const MachineState *machine = current_machine;
+    int cell = X86_CPU(cpu)->node_id;
+
+    if (machine->memdev) {
+        return bound_node(machine->memdev);
+    }
+    if (cell < 0 || !machine->numa_state->nodes[cell].node_memdev) {
+        return HPCVM_NODE_ANY;
+    }
+    return bound_node(machine->numa_state->nodes[cell].node_memdev);
+}
+
+/* By now libvirt has placed the vCPUs' threads. */
+static void hpcvm_first_run(void *opaque, bool running, RunState state)
+{
+    HpcvmMachineState *s = opaque;
+    g_autofree char *why = NULL;
+
+    if (!running) {
+        return;
+    }
+    qemu_del_vm_change_state_handler(s->first_run);
+    s->first_run = NULL;
+    why = cores_claim(s->vm, memory_node);
+    if (why) {
+        refuse("%s", why);
+    }
+}
+
 /* RAM is the backends one behind the other, cut in two by the PCI hole. */
 static void hpcvm_init_done(Notifier *notifier, void *data)
 {
@@ -440,6 +482,21 @@ static void hpcvm_init_done(Notifier *notifier, void *data)
     }
     close(s->dev);
     s->dev = -1;
+    if (s->cores) {
+        cores_ready();
+        s->first_run = qemu_add_vm_change_state_handler(hpcvm_first_run, s);
+    }
+}
+
+/* The first that a machine hears of KVM, before most threads begin. */
+static int hpcvm_kvm_type(MachineState *machine, const char *type)
+{
+    HpcvmMachineState *s = HPCVM_MACHINE(machine);
+
+    if (s->cores) {
+        cores_begin();
+    }
+    return HPCVM_MACHINE_GET_CLASS(s)->parent_kvm_type(machine, type);
 }
 
 static void hpcvm_init(MachineState *machine)
@@ -481,11 +538,22 @@ static void hpcvm_set_allow_dirty_log(Object *obj, bool value, Error **errp)
     HPCVM_MACHINE(obj)->allow_dirty_log = value;
 }
 
+static bool hpcvm_get_cores(Object *obj, Error **errp)
+{
+    return HPCVM_MACHINE(obj)->cores;
+}
+
+static void hpcvm_set_cores(Object *obj, bool value, Error **errp)
+{
+    HPCVM_MACHINE(obj)->cores = value;
+}
+
 static void hpcvm_instance_init(Object *obj)
 {
     HpcvmMachineState *s = HPCVM_MACHINE(obj);
 
     MACHINE(obj)->mem_merge = false;
+    s->cores = true;
     s->dev = -1;
     s->vm = -1;
     s->filled = g_ptr_array_new();
@@ -513,6 +581,8 @@ static void hpcvm_class_init(ObjectClass *oc, void *data)
 
     HPCVM_MACHINE_CLASS(oc)->parent_init = mc->init;
     mc->init = hpcvm_init;
+    HPCVM_MACHINE_CLASS(oc)->parent_kvm_type = mc->kvm_type;
+    mc->kvm_type = hpcvm_kvm_type;
 
     stock_alloc = bc->alloc;
     bc->alloc = hpcvm_alloc;
@@ -523,6 +593,11 @@ static void hpcvm_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, "allow-dirty-log",
         "Permit migration, saving and snapshots, which break the promise of"
         " hugepages while they last (default: off)");
+    object_class_property_add_bool(oc, "cores", hpcvm_get_cores,
+                                   hpcvm_set_cores);
+    object_class_property_set_description(oc, "cores",
+        "Each vCPU owns a core of those that the node's administrator has"
+        " listed, or the guest does not start (default: on)");
 }
 
 static const TypeInfo hpcvm_machine_info = {
