@@ -183,6 +183,15 @@ for p in "Y 1" "N 0" "never 0"; do
 	hpcvm info --json
 	ok "nx_huge_pages from sysfs: $p" json "\$j->{node}{nx_huge_pages} == ${p#* }"
 done
+answers "query.features 3"
+hpcvm info --json
+ok "no core is listed: status 1" exits 1
+ok "no core is listed: a sentence" json '@{$j->{failed}} == 1 && $j->{failed}[0] =~ /echo CPUS >/ && $j->{node}{claimable} eq ""'
+mkdir -p "$vms/../cores"
+echo 2-3 >"$vms/../cores/claimable"
+hpcvm info --json
+ok "cores are listed: status 0" exits 0
+ok "cores are listed: JSON" json '$j->{ok} && $j->{node}{claimable} eq "2-3" && join(",", @{$j->{features}}) eq "memory,cores"'
 answers "query.err 25"
 hpcvm info
 ok "query fails: status 1" exits 1

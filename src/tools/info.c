@@ -123,6 +123,22 @@ static void pools(struct info *in)
 		     "the node has set no hugepages aside, so no guest can have memory; for 2 GiB: echo 1024 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
 }
 
+static void cores(struct info *in)
+{
+	char list[4096], s[4160];
+
+	if (!sysfs_line(list, sizeof(list), CLAIMABLE))
+		list[0] = 0;
+	json_add_str(in->node, "claimable", list);
+	snprintf(s, sizeof(s), "CPUs %s are for guests", list);
+	if (*list)
+		fact(in, MARK_YES, "cores", s);
+	else
+		fact(in, MARK_NO, "cores",
+		     "no core is listed for guests, so no vCPU can own one; list those that are with: echo CPUS > "
+		     CLAIMABLE);
+}
+
 static void rest(struct info *in)
 {
 	char s[64];
@@ -149,6 +165,8 @@ static void look(struct info *in)
 
 	if (in->query.features & HPCVM_FEATURE_MEMORY)
 		json_object_array_add(features, json_object_new_string("memory"));
+	if (in->query.features & HPCVM_FEATURE_CORES)
+		json_object_array_add(features, json_object_new_string("cores"));
 	json_add_u64(in->report.root, "api_version", in->query.api_version);
 	json_add(in->report.root, "features", features);
 	json_add(in->report.root, "node", in->node);
@@ -159,6 +177,8 @@ static void look(struct info *in)
 	processors(in);
 	nx_huge_pages(in);
 	pools(in);
+	if (in->query.features & HPCVM_FEATURE_CORES)
+		cores(in);
 	rest(in);
 }
 
@@ -198,8 +218,8 @@ const struct command cmd_info = {
 	.name = "info",
 	.args = "[--json]",
 	.summary = "what this node can do for HPC guests, and why not",
-	.help = "Ask the hpcvm module what it offers and what this node has: hugepages, KVM,\n"
-		"IOMMU. For what is missing it says what to do.\n\n"
+	.help = "Ask the hpcvm module what it offers and what this node has: hugepages, cores,\n"
+		"KVM, IOMMU. For what is missing it says what to do.\n\n"
 		"      --json  print JSON\n\n"
 		"Exits 0 if guests can run with all promises kept, 1 if something needed for\n"
 		"that is missing or the module is not loaded, 2 on wrong usage.\n",

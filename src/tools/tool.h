@@ -104,6 +104,7 @@ bool sysfs_u64(uint64_t *value, const char *fmt, ...) PRINTF(2, 3);
 enum nx_state { NX_OFF, NX_ON, NX_UNKNOWN };
 /* Is KVM's nx_huge_pages active? Asks sysfs where the module cannot tell. */
 enum nx_state nx_state(const struct hpcvm_query *query);
+#define CLAIMABLE HPCVM_SYSFS "/cores/claimable"
 #define NX_PARAMETER "/sys/module/kvm/parameters/nx_huge_pages"
 
 /* vms.c */
