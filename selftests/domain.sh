@@ -69,6 +69,25 @@ ok "  memory.kvm_pages_4k_legacy is small" test "$(json "['memory']['kvm_pages_4
 ok "  memory.kvm_pages_2m" test "$(json "['memory']['kvm_pages_2m']")" -gt 350
 is "  memory.kvm_pages_1g" "$(json "['memory']['kvm_pages_1g']")" 0
 ok "  memory.numa_nodes" test "$(json "['memory']['numa_nodes'][0]")" -ge 0
+
+# Its cores, and the kernel's own count of local timer interrupts, CPU 1's.
+each_core()
+{
+	python3 -c "
+import json; print(*(c['$1'] for c in json.load(open('$work/proof.json'))['cores']))"
+}
+timer() { awk '$1 == "LOC:" { print $3 }' /proc/interrupts; }
+begin=$(timer)
+hpcvm proof --json --seconds 5 d1 >"$work/proof.json"
+end=$(timer)
+is "  cores, cpu: as pinned" "$(each_core cpu)" "1 2 3"
+is "  cores, exclusive" "$(each_core exclusive)" "True True True"
+is "  cores, migrations" "$(each_core migrations)" "0 0 0"
+is "  cores, drifts" "$(each_core drifts)" "0 0 0"
+echo "# ticks_per_s: $(each_core ticks_per_s); CPU 1 in /proc/interrupts: $((end - begin))"
+ok "  cores, ticks_per_s: as the kernel counts" python3 -c "
+n = 5 * $(each_core ticks_per_s | cut -d' ' -f1)
+assert n - 10 <= $end - $begin <= 3 * n + 300"
 ok "proof by UUID" hpcvm proof "$(virsh domuuid d1 | head -n 1)"
 ok "proof by id" hpcvm proof "$(ls "$vms")"
 ok "hpcvm list names it" sh -c 'hpcvm list | grep -q d1'
