@@ -194,6 +194,15 @@ static void fail(struct report *r, const struct cores *t)
 	}
 }
 
+/* Two decimals, for more would say nothing. */
+static struct json_object *rate_json(double rate)
+{
+	char s[32];
+
+	snprintf(s, sizeof(s), "%.2f", rate);
+	return json_object_new_double_s(rate, s);
+}
+
 static struct json_object *to_json(const struct cores *t)
 {
 	struct json_object *a = json_object_new_array();
@@ -210,8 +219,8 @@ static struct json_object *to_json(const struct cores *t)
 		json_add(o, "local", owns(s) ? json_object_new_boolean(local(t->p, s)) : NULL);
 		json_add_str(o, "tick_mode", tick_word(s));
 		json_add_str(o, "tick_why", why_word(s));
-		json_add(o, "ticks_per_s", json_object_new_double(c->ticks));
-		json_add(o, "all_irqs_per_s", json_object_new_double(c->irqs));
+		json_add(o, "ticks_per_s", rate_json(c->ticks));
+		json_add(o, "all_irqs_per_s", rate_json(c->irqs));
 		json_add_u64(o, "migrations", s->migrations);
 		json_add_u64(o, "drifts", s->drifts);
 		json_add_u64(o, "moves", s->moves);
