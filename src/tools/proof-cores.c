@@ -65,6 +65,14 @@ static const char *why_word(const struct hpcvm_vcpu_stats *s)
 		return "the core was not booted with nohz_full";
 	case HPCVM_TICK_WHY_THIN_OFF:
 		return "tick thinning is not switched on for this node";
+	case HPCVM_TICK_WHY_TSC:
+		return "the TSC is unstable";
+	case HPCVM_TICK_WHY_PROBE:
+		return "the kernel takes no probe of its tick";
+	case HPCVM_TICK_WHY_NO_KEEPER:
+		return "no CPU is unclaimed, and one must do the node's duties";
+	case HPCVM_TICK_WHY_DUTY:
+		return "the core does a duty for the node just now";
 	}
 	return "for a reason that this program does not know";
 }
