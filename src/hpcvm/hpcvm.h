@@ -466,7 +466,7 @@ extern const struct attribute *hpcvm_tick_attrs[];
 
 const struct cpumask *hpcvm_tick_thinned(void);
 void hpcvm_tick_open(void);
-void hpcvm_tick_close(void);
+void hpcvm_tick_close(bool none_claimed);
 int hpcvm_tick_choose(struct hpcvm_call *call, int cpu, u32 asked, struct hpcvm_tick *tick);
 void hpcvm_tick_prepare(const struct hpcvm_tick *tick);
 void hpcvm_tick_begin(const struct hpcvm_tick *tick, struct task_struct *task);

@@ -32,6 +32,7 @@ struct keeper {
 	struct timer_list timer;
 	int cpu;
 	bool on;
+	bool stranded;	/* its CPU went offline */
 };
 
 static DEFINE_PER_CPU(struct keeper, keepers);
@@ -59,9 +60,13 @@ static void every_jiffy(struct timer_list *timer)
 {
 	struct keeper *k = container_of(timer, struct keeper, timer);
 
-	/* Offline it is of no use; the next look finds another. */
-	if (!READ_ONCE(k->on) || !cpu_online(k->cpu))
+	if (!READ_ONCE(k->on))
 		return;
+	/* Offline it is of no use; the next look finds another, or starts it again. */
+	if (!cpu_online(k->cpu)) {
+		WRITE_ONCE(k->stranded, true);
+		return;
+	}
 	/* jiffies, not jiffies + 1: that would be every other one. */
 	k->timer.expires = jiffies;
 	add_timer_on(&k->timer, k->cpu);
@@ -74,6 +79,7 @@ static void start(int cpu)
 	struct keeper *k = per_cpu_ptr(&keepers, cpu);
 
 	k->cpu = cpu;
+	k->stranded = false;
 	timer_setup(&k->timer, every_jiffy, TIMER_PINNED);
 	WRITE_ONCE(k->on, true);
 	k->timer.expires = jiffies;
@@ -126,6 +132,9 @@ void hpcvm_keepers_settle(void)
 	for_each_cpu(cpu, hpcvm_tick_thinned())
 		if (hpcvm_keeper_of(cpu) < nr_cpu_ids)
 			cpumask_set_cpu(hpcvm_keeper_of(cpu), &wanted);
+	for_each_cpu_and(cpu, &wanted, &keeping)
+		if (READ_ONCE(per_cpu(keepers, cpu).stranded))
+			start(cpu);
 	if (cpumask_equal(&wanted, &keeping))
 		return;
 	for_each_cpu_andnot(cpu, &wanted, &keeping)

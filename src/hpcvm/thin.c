@@ -334,6 +334,7 @@ void hpcvm_thin_on(int cpu, struct task_struct *task)
 	t->restored = 0;
 	t->refused = 0;
 	t->steady = 0;
+	t->deferred = false;	/* its CPU may have gone offline with a tick put off */
 	t->task = task;
 	/* Its CPU's tick sees whose it is, once it sees that. */
 	smp_store_release(&t->on, true);

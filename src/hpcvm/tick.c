@@ -26,7 +26,7 @@
 
 static bool thinning;			/* switched on for the node */
 static bool started;			/* the probes are placed; under cores_lock */
-static bool cannot_start;		/* they could not be, when that was last tried */
+static bool cannot_start;		/* they could not be, since it was switched on */
 static struct cpumask thinned;		/* under cores_lock; read anywhere */
 
 /** hpcvm_tick_thinned() - the CPUs that are thinned; may change at any time */
@@ -42,16 +42,16 @@ const struct cpumask *hpcvm_tick_thinned(void)
  */
 void hpcvm_tick_open(void)
 {
-	if (started || !READ_ONCE(thinning))
+	if (started || cannot_start || !READ_ONCE(thinning))
 		return;
 	cannot_start = hpcvm_thin_start();
 	started = !cannot_start;
 }
 
-/** hpcvm_tick_close() - none is claimed any more: place nothing */
-void hpcvm_tick_close(void)
+/** hpcvm_tick_close() - place nothing where none is claimed, or may be thinned */
+void hpcvm_tick_close(bool none_claimed)
 {
-	if (!started)
+	if (!started || !cpumask_empty(&thinned) || (!none_claimed && READ_ONCE(thinning)))
 		return;
 	hpcvm_thin_stop();
 	started = false;
@@ -212,7 +212,10 @@ static ssize_t thin_ticks_store(struct kobject *kobj, struct kobj_attribute *att
 	err = kstrtobool(buf, &on);
 	if (err)
 		return err;
+	hpcvm_cores_lock_always();
 	WRITE_ONCE(thinning, on);
+	cannot_start = false;
+	hpcvm_cores_unlock();
 	hpcvm_vcpus_kick();
 	return n;
 }

@@ -132,7 +132,7 @@ static int open_accounts(void)
 
 static void close_accounts(void)
 {
-	hpcvm_tick_close();
+	hpcvm_tick_close(!nr_claims);
 	if (accounts_open && !nr_claims) {
 		hpcvm_accounts_stop();
 		accounts_open = false;
@@ -154,8 +154,9 @@ static void let_go(struct vcpu *v)
 		return;
 	leave_core(v);
 	hpcvm_core_own(&v->claim, HPCVM_CPU_ANY);
-	if (!has_ended(v))
-		set_cpus_allowed_ptr(v->task, v->before);
+	/* None of these CPUs may be online any more. */
+	if (!has_ended(v) && set_cpus_allowed_ptr(v->task, v->before))
+		set_cpus_allowed_ptr(v->task, cpu_possible_mask);
 	nr_claims--;
 	hpcvm_quiet_settle();
 }
@@ -203,12 +204,20 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 static bool follow(struct vcpu *v, int cpu)
 {
 	struct hpcvm_call nobody = {};
+	u32 asked = v->tick.asked;
 	struct hpcvm_tick tick;
 
-	return hpcvm_core_find(&nobody, &v->claim, cpu, HPCVM_NODE_ANY) == cpu &&
-	       (!hpcvm_tick_choose(&nobody, cpu, v->tick.asked, &tick) ||
-		!hpcvm_tick_choose(&nobody, cpu, HPCVM_TICK_AUTO, &tick)) &&
-	       !take(v, cpu, &tick);
+	if (hpcvm_core_find(&nobody, &v->claim, cpu, HPCVM_NODE_ANY) != cpu)
+		return false;
+	if (hpcvm_tick_choose(&nobody, cpu, asked, &tick) &&
+	    hpcvm_tick_choose(&nobody, cpu, HPCVM_TICK_AUTO, &tick))
+		return false;
+	if (take(v, cpu, &tick))
+		return false;
+	v->tick.asked = asked;
+	/* That is where it is wanted, with a claim or without. */
+	cpumask_copy(v->before, cpumask_of(cpu));
+	return true;
 }
 
 /* Is there another way to suppress the tick now, that an administrator has opened or closed? */
@@ -289,8 +298,7 @@ static void settle(struct work_struct *work)
 	cpus_read_unlock();
 	if (nr_claims)
 		queue_delayed_work(settler, &settling, SETTLE_PERIOD);
-	else
-		close_accounts();
+	close_accounts();
 	hpcvm_cores_unlock();
 }
 
@@ -663,7 +671,8 @@ int hpcvm_vcpu_stats(struct hpcvm_call *call)
 /** hpcvm_vcpu_init() - when the module is loaded; 0 or -ENOMEM */
 int __init hpcvm_vcpu_init(void)
 {
-	settler = alloc_workqueue("hpcvm-cores", WQ_UNBOUND, 0);
+	/* A suspended node has one CPU online: that is no time to look. */
+	settler = alloc_workqueue("hpcvm-cores", WQ_UNBOUND | WQ_FREEZABLE, 0);
 	return settler ? 0 : -ENOMEM;
 }
 
