@@ -257,6 +257,8 @@ static int __init hpcvm_init(void)
 	hpcvm_vms_init(&device.this_device->kobj);
 	hpcvm_reserve_init(&device.this_device->kobj);
 	hpcvm_cores_init(&device.this_device->kobj);
+	/* For udev rules that write there. */
+	kobject_uevent(&device.this_device->kobj, KOBJ_CHANGE);
 	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
 		hpcvm_memory_has(SZ_1G) ? "2 MiB and 1 GiB" : "2 MiB");
 	return 0;
