@@ -6,14 +6,11 @@
  * says comes from the module, which looks at the kernel's own tables and
  * counters at the time of asking.
  */
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "tool.h"
 
@@ -40,27 +37,20 @@ static int look(struct proof *p)
 	return status;
 }
 
-/* Everything that can go wrong before there is something to prove. */
-static int prove(struct proof *p, const struct vm *vms, int nr, int dev, const char *what)
+static int prove(struct proof *p, const struct domain *d)
 {
 	char sentence[HPCVM_SENTENCE_MAX];
 	struct hpcvm_error e;
-	int status = EXIT_TROUBLE;
+	int status;
 
-	p->info = vms_find(vms, nr, what, &p->report);
-	if (!p->info)
-		return status;
-	json_add(p->report.root, "domain", vm_identity(p->info));
-
-	p->vm = hpcvm_vm_open(dev, p->info->id, &e);
-	if (p->vm >= 0 && !hpcvm_query(p->vm, &p->query, &e)) {
-		report_text(&p->report, "VM %" PRIu64 ", %s, %s\n", p->info->id,
-			    *p->info->name ? p->info->name : "without a name",
-			    *p->info->uuid ? p->info->uuid : "without a UUID");
-		status = look(p);
-	} else {
+	p->vm = d->vm;
+	p->info = d->info;
+	if (hpcvm_query(p->vm, &p->query, &e)) {
 		report_error(&p->report, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));
+		return EXIT_TROUBLE;
 	}
+	domain_headline(d, &p->report);
+	status = look(p);
 	if (status == EXIT_HOLDS && report_failures(&p->report))
 		status = EXIT_BROKEN;
 	return status;
@@ -171,11 +161,9 @@ static bool take_option(int c, const char *value, void *to)
 static int run(const struct command *self, int argc, char **argv)
 {
 	struct options o = { .seconds = 1 };
-	char sentence[HPCVM_SENTENCE_MAX];
 	struct proof p = { .vm = -1 };
-	struct hpcvm_error e;
-	struct vm *vms = NULL;
-	int status, first, dev, nr;
+	struct domain domain;
+	int status, first;
 	bool json;
 
 	first = parse_options(self, argc, argv, &json, long_options, take_option, &o, &status);
@@ -183,10 +171,8 @@ static int run(const struct command *self, int argc, char **argv)
 		return status;
 	if (json && o.watch)
 		return usage_error(self, "--watch prints lines, not JSON: take one of the two");
-	if (first == argc)
-		return usage_error(self, "say which VM: its name, UUID or id");
-	if (first + 1 < argc)
-		return usage_error(self, "it takes one VM at a time");
+	if (!one_domain(self, argc - first))
+		return EXIT_TROUBLE;
 
 	p.seconds = o.seconds;
 	report_begin(&p.report, json, 51);
@@ -196,23 +182,12 @@ static int run(const struct command *self, int argc, char **argv)
 		json_add(p.report.root, sections[i].name, NULL);
 
 	status = EXIT_TROUBLE;
-	dev = hpcvm_open(&e);
-	if (dev < 0) {
-		report_error(&p.report, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));
-	} else {
-		nr = vms_load(&vms);
-		if (nr < 0)
-			report_error(&p.report, "there is no %s: is sysfs mounted?", HPCVM_SYSFS "/vms");
-		else
-			status = prove(&p, vms, nr, dev, argv[first]);
-		conclude(&p.report, status);
-		if (o.watch && status != EXIT_TROUBLE)
-			status = watch(&p, status);
-		if (p.vm >= 0)
-			close(p.vm);
-		vms_free(vms, nr);
-		close(dev);
-	}
+	if (domain_open(&domain, argv[first], &p.report))
+		status = prove(&p, &domain);
+	conclude(&p.report, status);
+	if (o.watch && status != EXIT_TROUBLE)
+		status = watch(&p, status);
+	domain_close(&domain);
 	return report_end(&p.report, status);
 }
 

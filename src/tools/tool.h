@@ -143,6 +143,21 @@ struct json_object *vm_identity(const struct vm *vm);
 const struct vm *vms_find(const struct vm *vms, int nr, const char *what,
 			  struct report *r);
 
+/* domain.c */
+struct domain {
+	int dev, vm;		/* a handle */
+	struct vm *vms;
+	int nr;
+	const struct vm *info;	/* one of them */
+};
+
+/* Is there one operand? If not, it has said how to use the command. */
+bool one_domain(const struct command *cmd, int operands);
+/* Adds "domain" to the report; false after having said why there. Close it in any case. */
+bool domain_open(struct domain *d, const char *what, struct report *r);
+void domain_headline(const struct domain *d, const struct report *r);
+void domain_close(struct domain *d);
+
 /* proof.c, and a file for each of its sections */
 struct proof {
 	struct report report;
