@@ -8,7 +8,9 @@
  * or are answered from the file FAKE/answers: lines of a field and a number,
  * such as "query.node 0x83". The field "err" of a struct makes its ioctl
  * fail. Lines with "slot.gpa" begin a new slot, lines with "vcpu.vcpu" a new
- * vCPU; of that, times and interrupts grow by what is said with each call.
+ * vCPU; of that, times and counters grow by what is said with each call, but for
+ * what has its own lines for the first call, such as "then.cpu". "vcpu.gaps[N]" is
+ * class N of the preemptions. After "stats.calls" of these calls they fail.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -16,6 +18,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -92,8 +95,8 @@ static struct hpcvm_reserve_drop drop;
 static struct hpcvm_mem_verify verify;
 static struct hpcvm_slot_report slots[256];
 static uint32_t nr_slots;
-static struct hpcvm_vcpu_stats vcpus[16], stats;
-static unsigned int nr_vcpus, asked[16];
+static struct hpcvm_vcpu_stats vcpus[16], firsts[16], stats;
+static unsigned int nr_vcpus, asked[16], stats_calls, max_stats_calls;
 
 #define FIELD(s, f) { #s "." #f, &s.f, sizeof(s.f) }
 static const struct field {
@@ -120,6 +123,7 @@ static const struct field {
 	FIELD(verify, detail),
 	{ "stats.err", &err[HPCVM_CMD_VCPU_STATS], sizeof(int) },
 	FIELD(stats, reason), FIELD(stats, detail),
+	{ "stats.calls", &max_stats_calls, sizeof(int) },
 };
 
 #define SLOT(f) { "slot." #f, (void *)offsetof(struct hpcvm_slot_report, f), sizeof(slots[0].f) }
@@ -129,23 +133,56 @@ static const struct field slot_fields[] = {
 	SLOT(kvm_bytes), SLOT(kvm_small), SLOT(broken), SLOT(broken_gpa),
 };
 
-#define VCPU(f) { "vcpu." #f, (void *)offsetof(struct hpcvm_vcpu_stats, f), sizeof(vcpus[0].f) }
+#define VCPU(f) { #f, (void *)offsetof(struct hpcvm_vcpu_stats, f), sizeof(vcpus[0].f) }
 static const struct field vcpu_fields[] = {
 	VCPU(vcpu), VCPU(cpu), VCPU(node), VCPU(claim), VCPU(tick), VCPU(tick_why), VCPU(tid),
-	VCPU(owned_ns), VCPU(timer_irqs), VCPU(all_irqs), VCPU(preempted), VCPU(migrations),
-	VCPU(drifts), VCPU(moves),
+	VCPU(owned_ns), VCPU(timer_irqs), VCPU(all_irqs), VCPU(preempted), VCPU(preempted_ns),
+	VCPU(preempted_longest_ns), VCPU(migrations), VCPU(drifts), VCPU(moves), VCPU(exits),
+	VCPU(exits_irq), VCPU(exits_halt), VCPU(exits_io), VCPU(exits_mmio),
+	VCPU(exits_irq_window), VCPU(exits_signal), VCPU(exits_request),
+	VCPU(gaps[0]), VCPU(gaps[10]), VCPU(gaps[13]), VCPU(gaps[39]),
 };
+
+/* What counts. */
+static const size_t growing[] = {
+#define GROWS(f) offsetof(struct hpcvm_vcpu_stats, f)
+	GROWS(owned_ns), GROWS(timer_irqs), GROWS(all_irqs), GROWS(preempted), GROWS(preempted_ns),
+	GROWS(exits), GROWS(exits_irq), GROWS(exits_halt), GROWS(exits_io), GROWS(exits_mmio),
+	GROWS(exits_irq_window), GROWS(exits_signal), GROWS(exits_request),
+	GROWS(gaps[0]), GROWS(gaps[10]), GROWS(gaps[13]), GROWS(gaps[39]),
+};
+
+static void begin_vcpu(void)
+{
+	vcpus[nr_vcpus] = (struct hpcvm_vcpu_stats){ .tid = 1 };
+	firsts[nr_vcpus] = vcpus[nr_vcpus];
+	nr_vcpus++;
+}
+
+static bool set_vcpu(const char *field, bool then, uint64_t value)
+{
+	struct hpcvm_vcpu_stats *now, *first;
+
+	for (size_t i = 0; i < sizeof(vcpu_fields) / sizeof(vcpu_fields[0]); i++) {
+		if (strcmp(vcpu_fields[i].name, field))
+			continue;
+		if (!strcmp(field, "vcpu"))
+			begin_vcpu();
+		now = &vcpus[nr_vcpus - 1];
+		first = &firsts[nr_vcpus - 1];
+		memcpy((char *)first + (size_t)vcpu_fields[i].where, &value, vcpu_fields[i].size);
+		if (!then)
+			memcpy((char *)now + (size_t)vcpu_fields[i].where, &value, vcpu_fields[i].size);
+		return true;
+	}
+	return false;
+}
 
 static void answer(const char *key, uint64_t value)
 {
-	for (size_t i = 0; i < sizeof(vcpu_fields) / sizeof(vcpu_fields[0]); i++)
-		if (!strcmp(vcpu_fields[i].name, key)) {
-			if (!strcmp(key, "vcpu.vcpu"))
-				vcpus[nr_vcpus++] = (struct hpcvm_vcpu_stats){ .tid = 1 };
-			memcpy((char *)&vcpus[nr_vcpus - 1] + (size_t)vcpu_fields[i].where,
-			       &value, vcpu_fields[i].size);
-			return;
-		}
+	if ((!strncmp(key, "vcpu.", 5) || !strncmp(key, "then.", 5)) &&
+	    set_vcpu(key + 5, *key == 't', value))
+		return;
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (!strcmp(fields[i].name, key)) {
 			memcpy(fields[i].where, &value, fields[i].size);
@@ -180,15 +217,15 @@ static void load(void)
 
 static int vcpu_stats(struct hpcvm_vcpu_stats *s)
 {
-	for (unsigned int i = 0; i < nr_vcpus; i++) {
+	bool ended = max_stats_calls && ++stats_calls > max_stats_calls;
+
+	for (unsigned int i = 0; i < nr_vcpus && !ended; i++) {
 		if (vcpus[i].vcpu != s->vcpu)
 			continue;
-		asked[i]++;
-		*s = vcpus[i];
+		*s = asked[i]++ ? vcpus[i] : firsts[i];
 		s->size = sizeof(*s);
-		s->owned_ns *= asked[i];
-		s->timer_irqs *= asked[i];
-		s->all_irqs *= asked[i];
+		for (size_t j = 0; j < sizeof(growing) / sizeof(growing[0]); j++)
+			*(uint64_t *)((char *)s + growing[j]) *= asked[i];
 		return 0;
 	}
 	s->reason = stats.reason;

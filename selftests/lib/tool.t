@@ -368,6 +368,9 @@ ok "--seconds 0: status 0" exits 0
 ok "  each vCPU owns a core" says "2 of 2, 2 of them exclusively"
 ok "  the tick is no promise" says "1 of 2"
 ok "  a table" says "nohz_full  1.0        2.5"
+claimed "stats.calls 2"
+hpcvm proof --seconds 0 demo --json
+ok "--seconds 0: one look, the rates since the claim" json '$j->{cores}[1]{ticks_per_s} == 1 && $j->{cores}[1]{all_irqs_per_s} == 2.5'
 for o in "" -1 x 86401; do
 	hpcvm proof --seconds "$o" demo
 	ok "--seconds '$o': status 2" exits 2

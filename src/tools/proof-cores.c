@@ -9,52 +9,24 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #include "tool.h"
 
-struct core {
-	struct hpcvm_vcpu_stats then, now;
-	double ticks, irqs;		/* a second */
-};
-
 struct cores {
 	const struct proof *p;
-	size_t nr;
-	struct core *all;
+	struct vcpus vcpus;
 	size_t without, ended;
 	uint64_t migrations, drifts;
 };
 
-static bool owns(const struct hpcvm_vcpu_stats *s)
-{
-	return s->cpu != HPCVM_CPU_ANY;
-}
-
 static bool exclusive(const struct hpcvm_vcpu_stats *s)
 {
-	return owns(s) && !(s->claim & HPCVM_CLAIM_SIBLING);
-}
-
-static const char *tick_word(const struct hpcvm_vcpu_stats *s)
-{
-	if (!owns(s))
-		return NULL;
-	switch (s->tick) {
-	case HPCVM_TICK_KEPT:
-		return "kept";
-	case HPCVM_TICK_NOHZ_FULL:
-		return "nohz_full";
-	case HPCVM_TICK_THIN:
-		return "thin";
-	}
-	return "unknown";
+	return vcpu_owns(s) && !(s->claim & HPCVM_CLAIM_SIBLING);
 }
 
 static const char *why_word(const struct hpcvm_vcpu_stats *s)
 {
-	if (!owns(s))
+	if (!vcpu_owns(s))
 		return NULL;
 	switch ((enum hpcvm_tick_why)s->tick_why) {
 	case HPCVM_TICK_WHY_NONE:
@@ -83,115 +55,88 @@ static bool local(const struct proof *p, const struct hpcvm_vcpu_stats *s)
 	return s->node >= 0 && p->memory_nodes >> (s->node < 63 ? s->node : 63) & 1;
 }
 
-static double per_second(uint64_t n, uint64_t ns)
+static double ticks(const struct vcpu *v)
 {
-	return ns ? n * 1e9 / ns : 0;
+	return vcpu_owns(&v->now) ? vcpu_rate(v, v->then.timer_irqs, v->now.timer_irqs) : 0;
 }
 
-static void rate(struct core *c)
+static double irqs(const struct vcpu *v)
 {
-	const struct hpcvm_vcpu_stats *a = &c->then, *b = &c->now;
-	static const struct hpcvm_vcpu_stats begin;
-
-	/* All begins anew when it comes to another core. */
-	if (a->cpu != b->cpu || a->moves != b->moves || a->owned_ns >= b->owned_ns)
-		a = &begin;
-	c->ticks = per_second(b->timer_irqs - a->timer_irqs, b->owned_ns - a->owned_ns);
-	c->irqs = per_second(b->all_irqs - a->all_irqs, b->owned_ns - a->owned_ns);
+	return vcpu_owns(&v->now) ? vcpu_rate(v, v->then.all_irqs, v->now.all_irqs) : 0;
 }
 
 static void add_up(struct cores *t)
 {
-	for (size_t i = 0; i < t->nr; i++) {
-		const struct hpcvm_vcpu_stats *s = &t->all[i].now;
+	for (size_t i = 0; i < t->vcpus.nr; i++) {
+		const struct hpcvm_vcpu_stats *s = &t->vcpus.all[i].now;
 
-		rate(&t->all[i]);
 		t->ended += !s->tid;
-		t->without += s->tid && !owns(s);
+		t->without += s->tid && !vcpu_owns(s);
 		t->migrations += s->migrations;
 		t->drifts += s->drifts;
 	}
 }
 
-/* Two looks at each vCPU. */
-static int measure(struct cores *t, struct hpcvm_error *e)
-{
-	const struct vm *vm = t->p->info;
-	struct timespec pause = { .tv_sec = t->p->seconds };
-	int ret = 0;
-
-	t->all = calloc(vm->nr_vcpus + 1, sizeof(*t->all));
-	if (!t->all)
-		abort();
-	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
-		ret = hpcvm_vcpu_stats(t->p->vm, vm->vcpus[i].id, &t->all[i].then, e);
-	if (!ret && vm->nr_vcpus && t->p->seconds)
-		nanosleep(&pause, NULL);
-	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
-		ret = hpcvm_vcpu_stats(t->p->vm, vm->vcpus[i].id, &t->all[i].now, e);
-	t->nr = vm->nr_vcpus;
-	return ret;
-}
-
 static void print(const struct report *r, const struct cores *t)
 {
-	size_t alone = 0, quiet = 0, near = 0;
+	size_t n = t->vcpus.nr, alone = 0, quiet = 0, near = 0;
 
-	if (!t->nr) {
+	if (!n) {
 		report_line(r, MARK_NOTE, "each vCPU owns a core",
 			    "none promised: the guest has not run yet, or has cores=off");
 		return;
 	}
-	for (size_t i = 0; i < t->nr; i++) {
-		const struct hpcvm_vcpu_stats *s = &t->all[i].now;
+	for (size_t i = 0; i < n; i++) {
+		const struct hpcvm_vcpu_stats *s = &t->vcpus.all[i].now;
 
 		alone += exclusive(s);
-		quiet += owns(s) && s->tick != HPCVM_TICK_KEPT;
-		near += owns(s) && local(t->p, s);
+		quiet += vcpu_owns(s) && s->tick != HPCVM_TICK_KEPT;
+		near += vcpu_owns(s) && local(t->p, s);
 	}
 	report_line(r, t->without + t->ended ? MARK_NO : MARK_YES, "each vCPU owns a core",
-		    "%zu of %zu, %zu of them exclusively", t->nr - t->without - t->ended, t->nr, alone);
+		    "%zu of %zu, %zu of them exclusively", n - t->without - t->ended, n, alone);
 	report_line(r, t->migrations + t->drifts ? MARK_NO : MARK_YES, "none was taken from its core",
 		    "%" PRIu64 " migrations, %" PRIu64 " changes of affinity put back",
 		    t->migrations, t->drifts);
-	report_line(r, quiet == t->nr ? MARK_YES : MARK_NOTE, "the cores' ticks are suppressed",
-		    "%zu of %zu", quiet, t->nr);
-	report_line(r, near == t->nr ? MARK_YES : MARK_NOTE, "cores are on the memory's NUMA nodes",
-		    "%zu of %zu", near, t->nr);
+	report_line(r, quiet == n ? MARK_YES : MARK_NOTE, "the cores' ticks are suppressed",
+		    "%zu of %zu", quiet, n);
+	report_line(r, near == n ? MARK_YES : MARK_NOTE, "cores are on the memory's NUMA nodes",
+		    "%zu of %zu", near, n);
 }
 
 static void print_cores(const struct report *r, const struct cores *t)
 {
-	if (!t->nr)
+	if (!t->vcpus.nr)
 		return;
 	report_text(r, "\n  %-5s %-5s %-5s %-10s %-10s %-10s %-10s %-11s %-10s %s\n", "VCPU", "CPU",
 		    "NODE", "EXCLUSIVE", "TICK", "TICKS/S", "IRQS/S", "MIGRATIONS", "PREEMPTED",
 		    "WHY NOT QUIETER");
-	for (size_t i = 0; i < t->nr; i++) {
-		const struct hpcvm_vcpu_stats *s = &t->all[i].now;
+	for (size_t i = 0; i < t->vcpus.nr; i++) {
+		const struct vcpu *v = &t->vcpus.all[i];
+		const struct hpcvm_vcpu_stats *s = &v->now;
 		const char *why = why_word(s);
 		char cpu[16] = "none", node[16] = "-";
 
-		if (owns(s))
+		if (vcpu_owns(s))
 			snprintf(cpu, sizeof(cpu), "%d", s->cpu);
 		if (s->node != HPCVM_NODE_ANY)
 			snprintf(node, sizeof(node), "%d", s->node);
-		report_text(r, "  %-5u %-5s %-5s %-10s %-10s %-10.1f %-10.1f %-11llu %-10llu %s\n",
+		report_text(r, "  %-5u %-5s %-5s %-10s %-10s %-10s %-10s %-11llu %-10llu %s\n",
 			    s->vcpu, cpu, node, exclusive(s) ? "yes" : "no",
-			    tick_word(s) ?: "-", t->all[i].ticks, t->all[i].irqs, s->migrations,
-			    s->preempted, why ?: "-");
+			    vcpu_tick_word(s) ?: "-", rate_word(ticks(v)).s,
+			    rate_word(irqs(v)).s, s->migrations, s->preempted, why ?: "-");
 	}
 	report_text(r, "\n");
 }
 
 static void fail(struct report *r, const struct cores *t)
 {
-	for (size_t i = 0; i < t->nr; i++) {
-		const struct hpcvm_vcpu_stats *s = &t->all[i].now;
+	for (size_t i = 0; i < t->vcpus.nr; i++) {
+		const struct hpcvm_vcpu_stats *s = &t->vcpus.all[i].now;
 
 		if (!s->tid)
 			report_fail(r, "the thread of vCPU %u has ended", s->vcpu);
-		else if (!owns(s))
+		else if (!vcpu_owns(s))
 			report_fail(r, "vCPU %u owns no core: it was given back, or its CPU went offline", s->vcpu);
 		if (s->drifts)
 			report_fail(r, "somebody has changed where vCPU %u may run, %llu times, and was put back",
@@ -202,33 +147,24 @@ static void fail(struct report *r, const struct cores *t)
 	}
 }
 
-/* Two decimals, for more would say nothing. */
-static struct json_object *rate_json(double rate)
-{
-	char s[32];
-
-	snprintf(s, sizeof(s), "%.2f", rate);
-	return json_object_new_double_s(rate, s);
-}
-
 static struct json_object *to_json(const struct cores *t)
 {
 	struct json_object *a = json_object_new_array();
 
-	for (size_t i = 0; i < t->nr; i++) {
-		const struct core *c = &t->all[i];
-		const struct hpcvm_vcpu_stats *s = &c->now;
+	for (size_t i = 0; i < t->vcpus.nr; i++) {
+		const struct vcpu *v = &t->vcpus.all[i];
+		const struct hpcvm_vcpu_stats *s = &v->now;
 		struct json_object *o = json_object_new_object();
 
 		json_add_u64(o, "vcpu", s->vcpu);
-		json_add(o, "cpu", owns(s) ? json_object_new_int(s->cpu) : NULL);
+		json_add(o, "cpu", vcpu_owns(s) ? json_object_new_int(s->cpu) : NULL);
 		json_add(o, "node", s->node == HPCVM_NODE_ANY ? NULL : json_object_new_int(s->node));
 		json_add(o, "exclusive", json_object_new_boolean(exclusive(s)));
-		json_add(o, "local", owns(s) ? json_object_new_boolean(local(t->p, s)) : NULL);
-		json_add_str(o, "tick_mode", tick_word(s));
+		json_add(o, "local", vcpu_owns(s) ? json_object_new_boolean(local(t->p, s)) : NULL);
+		json_add_str(o, "tick_mode", vcpu_tick_word(s));
 		json_add_str(o, "tick_why", why_word(s));
-		json_add(o, "ticks_per_s", rate_json(c->ticks));
-		json_add(o, "all_irqs_per_s", rate_json(c->irqs));
+		json_add(o, "ticks_per_s", rate_json(ticks(v)));
+		json_add(o, "all_irqs_per_s", rate_json(irqs(v)));
 		json_add_u64(o, "migrations", s->migrations);
 		json_add_u64(o, "drifts", s->drifts);
 		json_add_u64(o, "moves", s->moves);
@@ -245,7 +181,7 @@ struct json_object *proof_cores(struct proof *p)
 	struct json_object *a = NULL;
 	struct hpcvm_error e;
 
-	if (measure(&t, &e)) {
+	if (vcpus_measure(&t.vcpus, p->info, p->vm, p->seconds, &e)) {
 		report_error(&p->report, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));
 	} else {
 		add_up(&t);
@@ -254,6 +190,6 @@ struct json_object *proof_cores(struct proof *p)
 		fail(&p->report, &t);
 		a = to_json(&t);
 	}
-	free(t.all);
+	vcpus_free(&t.vcpus);
 	return a;
 }

@@ -158,6 +158,47 @@ bool domain_open(struct domain *d, const char *what, struct report *r);
 void domain_headline(const struct domain *d, const struct report *r);
 void domain_close(struct domain *d);
 
+/* vcpus.c */
+struct vcpu {
+	const struct vm *vm;
+	struct hpcvm_vcpu_stats then, now;
+	uint64_t then_ns, now_ns;	/* when that was, by one clock */
+	bool anew;			/* counted since it came to its core, not from then on */
+};
+
+struct vcpus {
+	size_t nr;
+	struct vcpu *all;
+};
+
+/* Append all vCPUs of a VM, as they are now. */
+int vcpus_look(struct vcpus *s, const struct vm *vm, int handle, struct hpcvm_error *e);
+/* Count from an earlier look on. What it had not seen is counted since its claim. */
+void vcpus_since(struct vcpus *s, const struct vcpus *first);
+/* Two looks; with no time between them, one. It ends early if the VM does. */
+int vcpus_measure(struct vcpus *s, const struct vm *vm, int handle, unsigned int seconds,
+		  struct hpcvm_error *e);
+void vcpus_free(struct vcpus *s);
+bool vcpu_owns(const struct hpcvm_vcpu_stats *s);
+/* NULL: it owns no core */
+const char *vcpu_tick_word(const struct hpcvm_vcpu_stats *s);
+/* For how long its core was looked at. */
+uint64_t vcpu_counted_ns(const struct vcpu *v);
+/*
+ * What a counter of the core, or of exits, has grown a second. NAN if nobody can
+ * tell: it owns no core; there was only one look, and exits count from the vCPU's
+ * first day on.
+ */
+double vcpu_rate(const struct vcpu *v, uint64_t then, uint64_t now);
+double vcpu_exit_rate(const struct vcpu *v, uint64_t then, uint64_t now);
+/* "-" for NAN */
+struct rate_word {
+	char s[32];
+};
+struct rate_word rate_word(double rate);
+/* Two decimals, for more would say nothing; null for NAN. */
+struct json_object *rate_json(double rate);
+
 /* proof.c, and a file for each of its sections */
 struct proof {
 	struct report report;
