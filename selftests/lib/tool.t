@@ -111,7 +111,7 @@ ok "no command: usage on stderr, status 2" exits 2
 ok "names the commands" complains proof
 hpcvm --help
 ok "--help: status 0" exits 0
-for c in info list proof reserve; do
+for c in info list noise proof reserve; do
 	ok "--help names $c" says "  $c "
 done
 hpcvm --version
@@ -120,7 +120,7 @@ hpcvm frob
 ok "unknown command: status 2" exits 2
 hpcvm help frob
 ok "help for an unknown command: status 2" exits 2
-for c in info list proof reserve; do
+for c in info list noise proof reserve; do
 	hpcvm help $c
 	ok "help $c: status 0" exits 0
 	ok "help $c: usage" says "Usage: hpcvm $c"
@@ -133,8 +133,10 @@ for c in info list proof reserve; do
 	ok "$c with too much: status 2" exits 2
 	ok "$c has a man page" [ -e "${MAN:-$(dirname "$0")/../../Documentation/man}/hpcvm-$c.1" ]
 done
-hpcvm proof
-ok "proof of nothing: status 2" exits 2
+for c in noise proof; do
+	hpcvm $c
+	ok "$c of nothing: status 2" exits 2
+done
 hpcvm info -x
 ok "unknown short option: status 2" exits 2
 
@@ -154,6 +156,9 @@ for o in --list "--drop 1" "--drop all" "--size 2M --count 1"; do
 	ok "reserve $o without the module: status 1" exits 1
 	ok "reserve $o without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/'
 done
+hpcvm noise demo --json
+ok "noise --json without the module: status 2" exits 2
+ok "noise --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{vcpus} && exists $j->{domain}'
 hpcvm proof demo --json
 ok "proof --json without the module: status 2" exits 2
 ok "proof --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{memory} && exists $j->{domain}'
@@ -403,6 +408,126 @@ vcpu 3 7 1
 hpcvm proof demo --json --seconds 0
 ok "a vCPU that goes meanwhile: status 2" exits 2
 ok "a vCPU that goes meanwhile: JSON" json '!$j->{ok} && @{$j->{failed}} == 1 && !defined $j->{cores}'
+rm -r "$vms/3/vcpus/7"
+
+# --- noise
+# noisy [LINE...]: the same VM, for some time on its cores, and what differs of vCPU 1
+noisy()
+{
+	claimed
+	sed -i '/^vcpu.vcpu 0$/,$d' "$FAKE/answers"
+	cat >>"$FAKE/answers" <<-'EOF'
+		vcpu.vcpu 0
+		vcpu.cpu 2
+		vcpu.tick 1
+		vcpu.owned_ns 50000000000
+		vcpu.timer_irqs 12500
+		vcpu.all_irqs 15000
+		vcpu.preempted 41
+		vcpu.preempted_ns 400000
+		vcpu.preempted_longest_ns 33500000
+		vcpu.gaps[0] 1
+		vcpu.gaps[13] 40
+		vcpu.exits 7000
+		vcpu.exits_irq 6000
+		vcpu.exits_halt 100
+		vcpu.exits_io 200
+		vcpu.exits_mmio 300
+		vcpu.exits_irq_window 400
+		vcpu.exits_signal 500
+		vcpu.exits_request 600
+		vcpu.vcpu 1
+		vcpu.cpu 3
+		vcpu.tick 2
+		vcpu.owned_ns 50000000000
+		vcpu.timer_irqs 50
+		vcpu.all_irqs 100
+		vcpu.preempted 30
+		vcpu.gaps[10] 10
+		vcpu.gaps[39] 20
+	EOF
+	[ "$#" -eq 0 ] || printf '%s\n' "$@" >>"$FAKE/answers"
+}
+# lines N REGEX: so many lines of the output match
+lines() { [ "$(grep -cE -- "$2" <<<"$out")" -eq "$1" ]; }
+noisy
+hpcvm noise demo --seconds 1
+ok "noise: status 0" exits 0
+ok "  whose" says "VM 3, demo, $a"
+ok "  interrupts, preemptions, the longest" lines 1 '^  0     2     250\.0      300\.0      41         400 us     33\.5 ms$'
+ok "  exits by kind" lines 1 '^  0     (6|7)[0-9]+\.[0-9]  *(5|6)[0-9]+\.[0-9] '
+ok "  a histogram for each" says "vCPU 0 was preempted 41 times in 50.0 s"
+ok "  a class that occurred, with the longest bar" lines 1 '^    8\.19 us - 16\.4 us           40 #{44}$'
+ok "  half as many: a bar of half the length" lines 1 '^      550 s -                   20 #{22}$'
+ok "  one alone: a bar, too" lines 1 '^       1 ns - 2 ns               1 ##?$'
+ok "  neighbours, without a bar" lines 1 '^       2 ns - 4 ns               0$'
+ok "  on both sides" lines 1 '^      275 s - 550 s              0$'
+ok "  no other class" lines 10 '^ +[0-9.]+ [num]?s - '
+ok "  nothing to remark" eval '! says "since then"'
+hpcvm noise demo --seconds 1 --json
+ok "noise --json: status 0" exits 0
+ok "  the domain" json '$j->{ok} && $j->{domain}{id} == 3 && !@{$j->{notes}}'
+ok "  two looks" json 'my $v = $j->{vcpus}[0]; @{$j->{vcpus}} == 2 && $v->{vcpu} == 0 && $v->{cpu} == 2 && $v->{counted_ns} == 50e9 && !$v->{since_claim} && $v->{ticks_per_s} == 250 && $v->{all_irqs_per_s} == 300 && $v->{preempted} == 41 && $v->{preempted_ns} == 400000 && $v->{preempted_longest_ns} == 33500000'
+ok "  exits a second of the clock" json 'my $e = $j->{vcpus}[0]{exits_per_s}; my $f = $e->{all} / 7000; $f > 0.1 && $f <= 1 && !grep { abs($_ - $f) > 0.001 } $e->{irq} / 6000, $e->{halt} / 100, $e->{io} / 200, $e->{mmio} / 300, $e->{irq_window} / 400, $e->{signal} / 500, $e->{request} / 600'
+ok "  classes" json 'my ($g, $h) = map { $_->{gaps} } @{$j->{vcpus}}; @$g == 2 && $g->[0]{from_ns} == 1 && $g->[0]{to_ns} == 2 && $g->[0]{count} == 1 && $g->[1]{from_ns} == 8192 && $g->[1]{to_ns} == 16384 && $g->[1]{count} == 40 && $h->[1]{from_ns} == 1 << 39 && !defined $h->[1]{to_ns} && $h->[1]{count} == 20'
+hpcvm noise demo --seconds 1 --csv
+ok "noise --csv: status 0" exits 0
+ok "  a header" [ "${out%%$'\n'*}" = vcpu,cpu,from_ns,to_ns,count ]
+ok "  a line a class and vCPU" lines 80 '^[01],[23],[0-9]+,([0-9]+|inf),[0-9]+$'
+ok "  nothing else" lines 81 ''
+ok "  a class" lines 1 '^0,2,8192,16384,40$'
+ok "  the last one" lines 1 '^1,3,549755813888,inf,20$'
+ok "  nothing on stderr" quiet
+noisy "vcpu.moves 1" "vcpu.cpu 5" "then.cpu 3" "then.moves 0" "vcpu.owned_ns 250000000" "then.owned_ns 50000000000"
+hpcvm noise demo --seconds 1
+ok "a vCPU that moves: status 0" exits 0
+ok "  said so" says "vCPU 1 has moved from CPU 3 to CPU 5: its core is counted since then, 500 ms"
+hpcvm noise demo --seconds 1 --json
+ok "  counted since then" json 'my $v = $j->{vcpus}[1]; $j->{ok} && @{$j->{notes}} == 1 && $v->{cpu} == 5 && $v->{since_claim} && $v->{counted_ns} == 5e8 && $v->{ticks_per_s} == 200 && $v->{preempted} == 60 && $v->{gaps}[0]{count} == 20 && !$j->{vcpus}[0]{since_claim}'
+hpcvm noise demo --seconds 1 --csv
+ok "  the CSV is not disturbed" lines 81 '^[01v]'
+ok "  it is said on stderr" complains "has moved from CPU 3 to CPU 5"
+noisy "vcpu.owned_ns 300000000" "then.owned_ns 100000000"
+hpcvm noise demo --seconds 1 --json
+ok "the same core, claimed anew" json '$j->{vcpus}[1]{since_claim} && $j->{vcpus}[1]{counted_ns} == 6e8 && $j->{notes}[0] =~ /vCPU 1 has come to CPU 3 meanwhile/'
+noisy "vcpu.cpu -1"
+hpcvm noise demo --seconds 1
+ok "a vCPU without a core: status 0" exits 0
+ok "  said so" says "vCPU 1 owns no core"
+ok "  in the table" lines 1 '^  1     none  -          -          -          -          -$'
+ok "  no histogram" eval '! says "vCPU 1 was preempted"'
+hpcvm noise demo --seconds 1 --csv
+ok "  no line in the CSV" lines 41 '^[0v]'
+ok "  but on stderr" complains "vCPU 1 owns no core"
+hpcvm noise demo --seconds 1 --json
+ok "  null in the JSON" json '$j->{ok} && !defined $j->{vcpus}[1]{cpu} && !defined $j->{vcpus}[1]{ticks_per_s} && defined $j->{vcpus}[1]{exits_per_s}{all}'
+noisy "vcpu.tid 0" "vcpu.cpu -1"
+hpcvm noise demo --seconds 1
+ok "a thread that has ended" says "the thread of vCPU 1 has ended"
+noisy "stats.calls 2" "stats.err 19" "stats.reason 10" "stats.detail 3"
+hpcvm noise demo --seconds 1
+ok "the VM ends meanwhile: status 2" exits 2
+ok "  a sentence" complains "VM 3 has ended"
+ok "  no numbers" [ -z "$out" ]
+hpcvm noise demo --seconds 1 --csv
+ok "  no CSV" [ "$status$out" = 2 ]
+hpcvm noise demo --seconds 1 --json
+ok "  JSON" json '!$j->{ok} && $j->{failed}[0] =~ /VM 3 has ended/ && !defined $j->{vcpus} && $j->{domain}{id} == 3'
+hpcvm noise demo --seconds 0 --json
+ok "--seconds 0: one look, since the claim" json '$j->{ok} && $j->{vcpus}[0]{counted_ns} == 50e9 && $j->{vcpus}[0]{since_claim} && !defined $j->{vcpus}[0]{exits_per_s}{all} && !@{$j->{notes}}'
+hpcvm noise nobody --csv
+ok "noise of nobody: status 2" exits 2
+ok "noise of nobody: a sentence" complains "no VM in hpcvm's charge is called nobody"
+hpcvm noise demo --csv --json
+ok "--csv and --json: status 2" exits 2
+hpcvm noise 9 --seconds 1 --csv
+ok "no vCPU: a header alone" [ "$status$out" = 0vcpu,cpu,from_ns,to_ns,count ]
+ok "no vCPU: said so" complains "the guest has not run yet"
+for o in "" -1 x 86401; do
+	hpcvm noise --seconds "$o" demo
+	ok "noise --seconds '$o': status 2" exits 2
+done
+
 rm -r "$vms/3/vcpus"
 answers
 

@@ -3,7 +3,7 @@
 
 _hpcvm()
 {
-	local cur=$2 commands="info list proof reserve" vms=/sys/class/misc/hpcvm/vms file
+	local cur=$2 commands="info list noise proof reserve" vms=/sys/class/misc/hpcvm/vms file
 	local words=() IFS=$'\n'
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -18,8 +18,9 @@ _hpcvm()
 	info | list)
 		words=(--json --help)
 		;;
-	proof)
-		words=(--json --watch --seconds --help)
+	noise | proof)
+		words=(--json --seconds --help)
+		[ "${COMP_WORDS[1]}" = noise ] && words+=(--csv) || words+=(--watch)
 		for file in "$vms"/*/name; do
 			[ -r "$file" ] && words+=("$(<"$file")")
 		done

@@ -20,6 +20,7 @@
 static const struct command *const commands[] = {
 	&cmd_info,
 	&cmd_list,
+	&cmd_noise,
 	&cmd_proof,
 	&cmd_reserve,
 };

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -153,4 +155,13 @@ struct node_words node_words(uint64_t bits)
 		if (bits >> i & 1)
 			n += snprintf(w.s + n, sizeof(w.s) - n, "%s%d", n ? ", " : "", i);
 	return w;
+}
+
+struct terminal_size terminal_size(void)
+{
+	struct winsize w;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w))
+		return (struct terminal_size){ .columns = 80 };
+	return (struct terminal_size){ .rows = w.ws_row ?: 24, .columns = w.ws_col ?: 80 };
 }

@@ -37,6 +37,7 @@ struct command {
 
 extern const struct command cmd_info;
 extern const struct command cmd_list;
+extern const struct command cmd_noise;
 extern const struct command cmd_proof;
 extern const struct command cmd_reserve;
 
@@ -95,6 +96,12 @@ struct node_words {
 	char s[256];
 };
 struct node_words node_words(uint64_t bits);
+
+/* Of the terminal that stdout is; what is none has 80 columns and 0 rows. */
+struct terminal_size {
+	int rows, columns;
+};
+struct terminal_size terminal_size(void);
 
 /* sysfs.c */
 /* First line of a file, in valid UTF-8 whatever it held. */
