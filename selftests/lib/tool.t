@@ -111,7 +111,7 @@ ok "no command: usage on stderr, status 2" exits 2
 ok "names the commands" complains proof
 hpcvm --help
 ok "--help: status 0" exits 0
-for c in info list noise proof reserve; do
+for c in info list noise proof reserve top; do
 	ok "--help names $c" says "  $c "
 done
 hpcvm --version
@@ -120,7 +120,7 @@ hpcvm frob
 ok "unknown command: status 2" exits 2
 hpcvm help frob
 ok "help for an unknown command: status 2" exits 2
-for c in info list noise proof reserve; do
+for c in info list noise proof reserve top; do
 	hpcvm help $c
 	ok "help $c: status 0" exits 0
 	ok "help $c: usage" says "Usage: hpcvm $c"
@@ -159,6 +159,9 @@ done
 hpcvm noise demo --json
 ok "noise --json without the module: status 2" exits 2
 ok "noise --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{vcpus} && exists $j->{domain}'
+hpcvm top --json
+ok "top --json without the module: status 2" exits 2
+ok "top --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{vcpus}'
 hpcvm proof demo --json
 ok "proof --json without the module: status 2" exits 2
 ok "proof --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{memory} && exists $j->{domain}'
@@ -527,6 +530,71 @@ for o in "" -1 x 86401; do
 	hpcvm noise --seconds "$o" demo
 	ok "noise --seconds '$o': status 2" exits 2
 done
+
+# --- top
+# two_vms [LINE...]: a second VM, without a name, and what differs of its vCPU 2
+two_vms()
+{
+	noisy "vcpu.vcpu 2" "vcpu.cpu 7" "vcpu.tick 3" "vcpu.owned_ns 50000000000" "vcpu.timer_irqs 100" \
+		"vcpu.all_irqs 150" "vcpu.preempted 25" "vcpu.migrations 6" "vcpu.drifts 4" "$@"
+}
+vcpu 10 2 7
+two_vms "vcpu.exits 0" "then.exits 900"
+hpcvm top --seconds 1
+ok "top: no terminal, once: status 0" exits 0
+ok "  how many" says "3 vCPUs, in 1 s"
+ok "  a line a vCPU" lines 1 '^demo 0     2     kept       250\.0     300\.0     [67][0-9]{3}\.[0-9]    0\.8         0          0$'
+ok "  without a name: the id" lines 1 '^10   2     7     thin       2\.0       3\.0 .* 0\.5         6          4$'
+ok "  no more lines" lines 5 ''
+ok "  no escape sequence" eval '! says $'"'\\033'"
+two_vms
+hpcvm top --once --json --seconds 1
+ok "top --json: status 0" exits 0
+ok "  JSON" json 'my $v = $j->{vcpus}; $j->{ok} && @$v == 3 && $j->{hidden} == 0 && $v->[0]{domain}{name} eq "demo" && $v->[0]{ticks_per_s} == 250 && $v->[0]{exits_per_s} > 700 && $v->[0]{preempted_per_s} == 0.82 && $v->[2]{domain}{id} == 10 && $v->[2]{cpu} == 7 && $v->[2]{tick_mode} eq "thin" && $v->[2]{migrations} == 6 && $v->[2]{drifts} == 4'
+two_vms "vcpu.cpu -1"
+hpcvm top --seconds 1
+ok "top: a vCPU without a core" lines 1 '^10   2     none  -          -         -         0\.0       -           6          4$'
+two_vms "stats.calls 5" "stats.err 19" "stats.reason 10" "stats.detail 10"
+hpcvm top --seconds 1
+ok "top: a VM that ends meanwhile: status 0" exits 0
+ok "  it is left out" says "2 vCPUs, in 1 s"
+two_vms "stats.calls 5" "stats.err 5"
+hpcvm top --seconds 1
+ok "top: what should not fail: status 2" exits 2
+ok "  a sentence" complains "HPCVM_VCPU_STATS"
+two_vms "vm_open.err 1" "vm_open.reason 11" "vm_open.detail 107"
+hpcvm top --seconds 1
+ok "top: VMs of others: status 0" exits 0
+ok "  said so" says "0 vCPUs, in 1 s; 2 VMs of other users not shown"
+for o in 0 "" -1 x 86401; do
+	hpcvm top --seconds "$o"
+	ok "top --seconds '$o': status 2" exits 2
+done
+two_vms
+# terminal ROWS ARG...: hpcvm top with ARG on a terminal, ended after some seconds
+terminal()
+{
+	local rows=$1 end="timeout -s INT 2.8 env LC_ALL=C LD_PRELOAD=$FAKE_SO"
+	shift
+	status=0 err=
+	out=$(TERM=dumb script -qec "stty rows $rows cols 100; $end $HPCVM top $*" /dev/null </dev/null) || status=$?
+	out=${out//$'\r'/}
+}
+clear=$'\033[H\033[2J'
+terminal 24 --seconds 1
+ok "top on a terminal: first since the claims" says "${clear}3 vCPUs, since they came to their cores"
+ok "  then again and again" says "${clear}3 vCPUs, in 1 s"
+ok "  exits are not known at first" lines 1 '^demo 0 .*  250\.0     300\.0     -   '
+ok "  until Ctrl-C" exits 124
+terminal 5 --seconds 1
+ok "top on a low terminal: what fits" eval 'says "... and 2 more" && ! says "demo 1"'
+terminal 24 --seconds 1 --once
+ok "top --once on a terminal: status 0" exits 0
+ok "  once" eval 'says "3 vCPUs, in 1 s" && ! says "$clear"'
+two_vms "stats.calls 3" "stats.err 5"
+terminal 24 --seconds 1
+ok "top on a terminal, what should not fail: status 2" exits 2
+rm -r "$vms/10/vcpus"
 
 rm -r "$vms/3/vcpus"
 answers

@@ -3,7 +3,7 @@
 
 _hpcvm()
 {
-	local cur=$2 commands="info list noise proof reserve" vms=/sys/class/misc/hpcvm/vms file
+	local cur=$2 commands="info list noise proof reserve top" vms=/sys/class/misc/hpcvm/vms file
 	local words=() IFS=$'\n'
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -27,6 +27,9 @@ _hpcvm()
 		;;
 	reserve)
 		words=(--size --count --page --node --uid --gid --threads --keep --list --drop --json --help)
+		;;
+	top)
+		words=(--once --seconds --json --help)
 		;;
 	esac
 	COMPREPLY=()

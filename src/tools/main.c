@@ -23,6 +23,7 @@ static const struct command *const commands[] = {
 	&cmd_noise,
 	&cmd_proof,
 	&cmd_reserve,
+	&cmd_top,
 };
 
 static const struct command *find(const char *name)

@@ -40,6 +40,7 @@ extern const struct command cmd_list;
 extern const struct command cmd_noise;
 extern const struct command cmd_proof;
 extern const struct command cmd_reserve;
+extern const struct command cmd_top;
 
 /* main.c */
 struct option;

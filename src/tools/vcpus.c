@@ -7,7 +7,6 @@
  * was between the two looks, or there was only one, it is the time since then
  * that counts.
  */
-#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
