@@ -5,10 +5,9 @@
  *	main -> node, vm, vcpu, reserve    the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
- *	vcpu -> core, tick, account        who owns which core
- *	tick -> thin -> migrator           what becomes of its tick
- *	tick -> keeper -> core, thin
- *	vcpu -> quiet -> core              what else disturbs it
+ *	vcpu -> core, account, quiet       who owns which core, and what disturbs it
+ *	vcpu -> tick -> thin -> migrator   what becomes of the core's tick
+ *	tick -> keeper -> core, thin       and of what it did for the node
  *	reserve -> memory
  *
  * Locks, outermost first:
