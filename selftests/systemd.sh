@@ -65,8 +65,11 @@ set_pool 2048
 echo 4M >/sys/fs/cgroup/machine.slice/hugetlb.2MB.max
 fails "one that a limit forbids, too" "forbidden by a limit" as_user start d2
 echo max >/sys/fs/cgroup/machine.slice/hugetlb.2MB.max
-# Memory that libvirt brings is adopted from inside the profile, too.
-domain h "$small; s|<vcpu>|<memoryBacking><hugepages/></memoryBacking>&|" >/dev/null
+# Memory that libvirt brings is adopted from inside the profile, too. The example has
+# all cores: this one goes without.
+without='s|<domain type=.kvm.>|<domain type="kvm" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">|
+	s|</domain>|<qemu:commandline><qemu:arg value="-machine"/><qemu:arg value="cores=off"/></qemu:commandline>&|'
+domain h "$small; $without; s|<vcpu>|<memoryBacking><hugepages/></memoryBacking>&|" >/dev/null
 ok "a guest with <hugepages/> starts" as_user start h
 ok "  hpcvm proof" hpcvm proof h
 gone h
