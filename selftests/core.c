@@ -6,8 +6,6 @@
 #include <linux/mempolicy.h>
 #include "vcpu.h"
 
-#define RAM SZ_2M
-
 FIXTURE(core)
 {
 	int dev;
@@ -18,14 +16,6 @@ FIXTURE(core)
 	struct vcpu vcpu;
 };
 
-static int spinning_kvm(char *ram)
-{
-	int kvm = new_kvm();
-
-	kvm_memslot(kvm, 0, 0, RAM, ram, 0);
-	return kvm;
-}
-
 FIXTURE_SETUP(core)
 {
 	struct hpcvm_vm_create create;
@@ -33,7 +23,7 @@ FIXTURE_SETUP(core)
 	self->dev = open_device();
 	ASSERT_LE(0, self->dev);
 	ASSERT_EQ(0, list_cores("2-3"));
-	self->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	self->kvm = spinning_kvm(self->ram);
 	create = vm_create(self->kvm);
 	ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create));
@@ -49,7 +39,7 @@ FIXTURE_TEARDOWN(core)
 	close(self->vm);
 	close(self->kvm);
 	close(self->dev);
-	munmap(self->ram, RAM);
+	munmap(self->ram, VCPU_RAM);
 	EXPECT_TRUE(SOON(list_cores("\n") == 0));
 	EXPECT_EQ(0, count_entries(VMS));
 	put_text(CORES "user_limit", "0");
@@ -226,7 +216,7 @@ TEST_F(core, release)
 /* Each core has one owner, whoever asks. */
 TEST_F(core, owned)
 {
-	char *ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct hpcvm_vcpu_claim c = vcpu_claim(0, CPU_A);
 	struct vcpu other = { .kvm = spinning_kvm(ram), .ram = ram };
 
@@ -246,7 +236,7 @@ TEST_F(core, owned)
 	vcpu_stop(&other);
 	close(other.vm);
 	close(other.kvm);
-	munmap(ram, RAM);
+	munmap(ram, VCPU_RAM);
 }
 
 /* The core of CPU 0 only if it is asked for by name. */

@@ -5,7 +5,6 @@
  */
 #include "vcpu.h"
 
-#define RAM SZ_2M
 #define TRACING "/sys/kernel/tracing/"
 #define IRQS 512
 
@@ -23,9 +22,8 @@ FIXTURE_SETUP(quiet)
 	self->dev = open_device();
 	ASSERT_LE(0, self->dev);
 	ASSERT_EQ(0, list_cores("2-3"));
-	self->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->kvm = new_kvm();
-	kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0);
+	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	self->kvm = spinning_kvm(self->ram);
 	self->vm = new_vm(self->dev, self->kvm);
 	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
 	ASSERT_EQ(0, vcpu_start(&self->vcpu));
@@ -37,7 +35,7 @@ FIXTURE_TEARDOWN(quiet)
 	close(self->vm);
 	close(self->kvm);
 	close(self->dev);
-	munmap(self->ram, RAM);
+	munmap(self->ram, VCPU_RAM);
 	EXPECT_TRUE(SOON(list_cores("\n") == 0));
 }
 

@@ -6,9 +6,11 @@
 #ifndef VCPU_H
 #define VCPU_H
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <time.h>
 #include "selftest.h"
 
@@ -16,6 +18,8 @@
 
 /* The node's CPUs: 0 and 1 on NUMA node 0, 2 and 3 on 1. */
 enum { NEAR = 1, CPU_A = 2, CPU_B = 3 };
+
+#define VCPU_RAM SZ_2M
 
 struct vcpu {
 	int kvm, vm;		/* in: KVM's VM; ours, or -1: it is not attached */
@@ -218,6 +222,33 @@ static inline uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* A KVM VM with this RAM, for vCPUs that spin in it. */
+static inline int spinning_kvm(char *ram)
+{
+	int kvm = new_kvm();
+
+	kvm_memslot(kvm, 0, 0, VCPU_RAM, ram, 0);
+	return kvm;
+}
+
+/* A wait in the kernel, by a timer of the wheel, in ms: how long was it? */
+static inline double kernel_sleep(int ms)
+{
+	struct timeval timeout = { .tv_usec = ms * 1000 };
+	struct sockaddr_in any = { .sin_family = AF_INET };
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	uint64_t begin;
+	char c;
+
+	bind(s, (struct sockaddr *)&any, sizeof(any));
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	begin = now_ns();
+	if (recv(s, &c, 1, 0) >= 0)
+		begin = 0;
+	close(s);
+	return (now_ns() - begin) / 1e6;
 }
 
 #endif

@@ -14,12 +14,9 @@
  * with libvirt's <vcpupin>), claimed (a guest with a core of its own). The
  * spinner is on CPU 3, and everything else elsewhere.
  */
-#include <arpa/inet.h>
 #include <linux/membarrier.h>
-#include <sys/socket.h>
 #include "../vcpu.h"
 
-#define RAM SZ_2M
 #define CORE 3
 
 struct seen {
@@ -65,23 +62,6 @@ static void *spin(void *unused)
 	for (;;)
 		;
 	return NULL;
-}
-
-/* A timer of the wheel, that another CPU may have to expire. */
-static double kernel_sleep(int ms)
-{
-	struct timeval timeout = { .tv_usec = ms * 1000 };
-	struct sockaddr_in any = { .sin_family = AF_INET };
-	int s = socket(AF_INET, SOCK_DGRAM, 0);
-	uint64_t begin;
-	char c;
-
-	bind(s, (struct sockaddr *)&any, sizeof(any));
-	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	begin = now_ns();
-	recv(s, &c, 1, 0);
-	close(s);
-	return (now_ns() - begin) / 1e6;
 }
 
 static double longest_sleep(int rounds)
@@ -131,10 +111,9 @@ static int begin(const char *how)
 
 	if (!strcmp(how, "native"))
 		return pthread_create(&thread, NULL, spin, NULL), -1;
-	v->kvm = new_kvm();
+	v->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	v->kvm = spinning_kvm(v->ram);
 	v->vm = new_vm(open_device(), v->kvm);
-	v->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	kvm_memslot(v->kvm, 0, 0, RAM, v->ram, 0);
 	if (vcpu_start(v) || (strcmp(how, "claimed") ? run_only_on(v->tid, CORE) :
 						       claim(v->vm, 0, CORE)))
 		exit(1);
