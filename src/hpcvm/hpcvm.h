@@ -423,7 +423,8 @@ void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *
 /* quiet.c: what else disturbs a claimed core */
 extern const struct attribute *hpcvm_quiet_attrs[];
 
-void hpcvm_quiet_settle(void);
+bool hpcvm_quiet_settle(void);
+void hpcvm_quiet_exit(void);
 
 /* tick.c: what becomes of a claimed core's tick */
 

@@ -52,24 +52,29 @@ static struct moved *find(unsigned int irq)
 /* The affinity of an interrupt that can be moved; false if it cannot be. */
 static bool affinity_of(unsigned int irq, struct cpumask *mask)
 {
-	const struct irq_data *data;
+	struct irq_data *data;
 	bool movable;
 
 	rcu_read_lock();
 	data = irq_get_irq_data(irq);
-	movable = data && irqd_can_balance((struct irq_data *)data) &&
-		  !irqd_affinity_is_managed((struct irq_data *)data);
+	movable = data && irqd_can_balance(data) && !irqd_affinity_is_managed(data);
 	if (movable)
-		cpumask_copy(mask, irq_data_get_affinity_mask((struct irq_data *)data));
+		cpumask_copy(mask, irq_data_get_affinity_mask(data));
 	rcu_read_unlock();
 	return movable;
 }
 
-static void give(unsigned int irq, const struct cpumask *was, struct cpumask *put)
+/* Will it move when it comes next? Until then its affinity is the old one. */
+static bool is_moving(unsigned int irq)
 {
-	if (!cpumask_andnot(put, was, &owned) || !cpumask_intersects(put, cpu_online_mask))
-		cpumask_andnot(put, cpu_online_mask, &owned);
-	irq_set_affinity(irq, put);
+	struct irq_data *data;
+	bool moving;
+
+	rcu_read_lock();
+	data = irq_get_irq_data(irq);
+	moving = data && irqd_is_setaffinity_pending(data);
+	rcu_read_unlock();
+	return moving;
 }
 
 static void forget(struct moved *m)
@@ -78,37 +83,50 @@ static void forget(struct moved *m)
 	kfree(m);
 }
 
+static struct moved *remember(unsigned int irq, const struct cpumask *now)
+{
+	struct moved *m = kzalloc(sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return NULL;
+	m->irq = irq;
+	cpumask_copy(&m->was, now);
+	cpumask_copy(&m->put, now);
+	list_add(&m->entry, &moved);
+	return m;
+}
+
+/* What should be had by an interrupt that had @was? */
+static void choose(struct cpumask *want, const struct cpumask *was)
+{
+	if (!cpumask_intersects(was, &owned))
+		cpumask_copy(want, was);
+	else if (!cpumask_andnot(want, was, &owned) || !cpumask_intersects(want, cpu_online_mask))
+		cpumask_andnot(want, cpu_online_mask, &owned);
+}
+
 static void settle_irq(unsigned int irq)
 {
-	static struct cpumask now;
+	static struct cpumask now, want;
 	struct moved *m = find(irq);
 
-	if (!affinity_of(irq, &now)) {
-		if (m)
-			forget(m);
+	if (is_moving(irq))
 		return;
-	}
-	if (m && !cpumask_equal(&now, &m->put)) {
+	if (m && (!affinity_of(irq, &now) || !cpumask_equal(&now, &m->put))) {
 		/* Somebody else has changed it: that is what it has now. */
 		forget(m);
 		m = NULL;
 	}
-	if (!m && cpumask_intersects(&now, &owned)) {
-		m = kzalloc(sizeof(*m), GFP_KERNEL);
-		if (!m)
-			return;
-		m->irq = irq;
-		cpumask_copy(&m->was, &now);
-		list_add(&m->entry, &moved);
-		give(irq, &m->was, &m->put);
-	} else if (m && !cpumask_intersects(&m->was, &owned)) {
-		irq_set_affinity(irq, &m->was);
+	if (!m && affinity_of(irq, &now) && cpumask_intersects(&now, &owned))
+		m = remember(irq, &now);
+	if (!m)
+		return;
+	choose(&want, &m->was);
+	/* -EBUSY: it has been moved before and has not come since. At the next look, then. */
+	if (!cpumask_equal(&want, &m->put) && !irq_set_affinity(irq, &want))
+		cpumask_copy(&m->put, &want);
+	if (cpumask_equal(&m->put, &m->was))
 		forget(m);
-	} else if (m) {
-		cpumask_andnot(&now, &m->was, &owned);
-		if (!cpumask_equal(&now, &m->put))
-			give(irq, &m->was, &m->put);
-	}
 }
 
 static void settle_latency(int cpu)
@@ -130,9 +148,11 @@ static void settle_latency(int cpu)
 /**
  * hpcvm_quiet_settle() - keep quiet what is claimed now, and nothing else
  *
+ * Return: is there anything to look at again, claims or interrupts that cannot
+ * go back yet?
  * Context: process, under cores_lock; CPUs stay online.
  */
-void hpcvm_quiet_settle(void)
+bool hpcvm_quiet_settle(void)
 {
 	unsigned int irq;
 	int cpu;
@@ -143,10 +163,19 @@ void hpcvm_quiet_settle(void)
 			cpumask_set_cpu(cpu, &owned);
 	for_each_possible_cpu(cpu)
 		settle_latency(cpu);
-	if (cpumask_empty(&owned) && list_empty(&moved))
-		return;
-	for (irq = 0; irq < compat_nr_irqs(); irq++)
-		settle_irq(irq);
+	if (!cpumask_empty(&owned) || !list_empty(&moved))
+		for (irq = 0; irq < compat_nr_irqs(); irq++)
+			settle_irq(irq);
+	return !cpumask_empty(&owned) || !list_empty(&moved);
+}
+
+/** hpcvm_quiet_exit() - interrupts that have not come since they were moved stay so */
+void hpcvm_quiet_exit(void)
+{
+	struct moved *m, *next;
+
+	list_for_each_entry_safe(m, next, &moved, entry)
+		forget(m);
 }
 
 /* sysfs: in cores/ */

@@ -281,6 +281,7 @@ static void settle_one(struct vcpu *v)
 static void settle(struct work_struct *work)
 {
 	struct vcpu *v;
+	bool again;
 
 	clear_bit(0, &kicked);
 	hpcvm_cores_lock_always();
@@ -288,7 +289,7 @@ static void settle(struct work_struct *work)
 		hpcvm_tick_open();
 	cpus_read_lock();
 	hpcvm_keepers_settle();
-	hpcvm_quiet_settle();
+	again = hpcvm_quiet_settle();
 	list_for_each_entry(v, &attached, all) {
 		if (has_core(v) && has_ended(v))
 			let_go(v);
@@ -296,7 +297,7 @@ static void settle(struct work_struct *work)
 			settle_one(v);
 	}
 	cpus_read_unlock();
-	if (nr_claims)
+	if (again || nr_claims)
 		queue_delayed_work(settler, &settling, SETTLE_PERIOD);
 	close_accounts();
 	hpcvm_cores_unlock();
@@ -682,6 +683,7 @@ void hpcvm_vcpu_exit(void)
 	irq_work_sync(&kick_work);
 	cancel_delayed_work_sync(&settling);
 	close_accounts();
+	hpcvm_quiet_exit();
 	destroy_workqueue(settler);
 	rcu_barrier();
 }
