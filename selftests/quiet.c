@@ -57,20 +57,28 @@ static bool read_text(const char *path, char *text, int length)
 	return there;
 }
 
-/* Affinities as text; an empty one: no such interrupt, or root cannot move it. */
+/*
+ * Affinities of the message interrupts of PCI devices, as text; an empty one: no
+ * such interrupt, or root cannot move it. Others may move at their next coming
+ * only, and some (an IOMMU's, of faults) never come.
+ */
 static int read_all(char (*text)[64])
 {
-	char own[64];
+	FILE *f = fopen("/proc/interrupts", "r");
+	char line[1024], own[64];
 	int irq, n = 0;
 
-	for (irq = 0; irq < IRQS; irq++) {
-		text[irq][0] = 0;
-		if (!read_text(irq_file(irq, "smp_affinity_list"), own, sizeof(own)) ||
+	memset(text, 0, IRQS * sizeof(*text));
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%d:", &irq) != 1 || irq >= IRQS || !strstr(line, "PCI-MSI") ||
+		    !read_text(irq_file(irq, "smp_affinity_list"), own, sizeof(own)) ||
 		    put_text(irq_file(irq, "smp_affinity_list"), own))
 			continue;
 		strcpy(text[irq], own);
 		n++;
 	}
+	if (f)
+		fclose(f);
 	return n;
 }
 
