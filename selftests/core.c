@@ -294,9 +294,11 @@ TEST_F(core, local)
 	unsigned long node0 = 1;
 	struct hpcvm_mem_create create = mem_create(SZ_2M, SZ_2M, 0);
 	struct hpcvm_mem_slot slot;
+	long free;
 	void *mem;
 
 	ASSERT_LE(1, pool_set(SZ_2M, 0, 1));
+	free = pool_free(SZ_2M);
 	ASSERT_EQ(0, syscall(SYS_set_mempolicy, MPOL_BIND, &node0, 64));
 	ASSERT_EQ(0, call(self->dev, HPCVM_MEM_CREATE, &create));
 	mem = map_shared(create.out_fd, SZ_2M);
@@ -332,7 +334,7 @@ TEST_F(core, local)
 	munmap(mem, SZ_2M);
 	close(create.out_fd);
 	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_UNSLOT, &unslot));
-	EXPECT_TRUE(pool_settles(SZ_2M, 1));
+	EXPECT_TRUE(pool_settles(SZ_2M, free));
 	pool_set(SZ_2M, HPCVM_NODE_ANY, 0);
 }
 
