@@ -311,22 +311,31 @@ TEST_F(tick, cpus_go_offline)
 	EXPECT_TRUE(gets_thin(THIN));
 }
 
-/* All CPUs of a group: one of them must keep its tick, and some keep the time. */
+/*
+ * All CPUs of a group: nobody of it is idle, so none of them has a duty for the
+ * others; until one is idle again.
+ */
 TEST_F(tick, two_of_a_group)
 {
 	struct vcpu second = { .kvm = self->kvm, .vm = self->vm, .id = 1, .ram = self->ram };
 
+	/* Cores that will be claimed idle before. */
 	ASSERT_EQ(0, vcpu_start(&second));
+	ASSERT_EQ(0, run_only_on(self->vcpu.tid, 0));
+	ASSERT_EQ(0, run_only_on(second.tid, 1));
+	usleep(100000);
 	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
 	ASSERT_EQ(0, claim(self->vm, 1, CPU_B));
-	sleep(3);
+	EXPECT_TRUE(gets_thin(CPU_A));
+	EXPECT_TRUE(gets_thin(CPU_B));
 	TH_LOG("ticks a second: %.1f and %.1f", ticks(CPU_A, 1), ticks(CPU_B, 1));
 	ASSERT_EQ(0, run_only_on(0, 0));
 	EXPECT_GT(300, kernel_sleep(40));
 	ASSERT_EQ(0, run_only_on(0, 1));
 	EXPECT_GT(300, kernel_sleep(40));
 	vcpu_stop(&second);
-	EXPECT_TRUE(gets_thin(CPU_A));
+	ASSERT_EQ(0, run_only_on(0, CPU_B));
+	EXPECT_GT(300, kernel_sleep(40));
 }
 
 /* A vCPU that moves leaves its tick behind, and loses the next one's. */

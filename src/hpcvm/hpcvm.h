@@ -471,7 +471,7 @@ int hpcvm_tick_choose(struct hpcvm_call *call, int cpu, u32 asked, struct hpcvm_
 void hpcvm_tick_prepare(const struct hpcvm_tick *tick);
 void hpcvm_tick_begin(const struct hpcvm_tick *tick, struct task_struct *task);
 void hpcvm_tick_end(const struct hpcvm_tick *tick);
-bool hpcvm_tick_settle(struct hpcvm_tick *tick);
+bool hpcvm_tick_settle(struct hpcvm_tick *tick, struct cpumask *idle);
 unsigned int hpcvm_tick_idle_ms(const struct hpcvm_tick *tick);
 void hpcvm_tick_read(const struct hpcvm_tick *tick, struct hpcvm_vcpu_stats *stats);
 
@@ -490,7 +490,8 @@ void hpcvm_thin_set_max_defer(u64 ns);
 /* migrator.c: which CPU expires the timers of idle ones */
 int hpcvm_migrator_start(void);
 void hpcvm_migrator_stop(void);
-bool hpcvm_migrator_is_other(int cpu);
+bool hpcvm_migrator_is_free(int cpu);
+bool hpcvm_migrator_can_pass(int cpu, struct cpumask *idle);
 bool hpcvm_migrator_apart(int a, int b);
 
 /* keeper.c: CPUs that do the node's duties for thinned ones */

@@ -4,18 +4,25 @@
  *
  * Since Linux 6.9 CPUs are in groups of eight, and the timers of a group's idle
  * CPUs are expired by one that is not, its migrator, at its tick. A thinned core
- * must not be that: a sleep of 40 ms elsewhere took 952 ms. The groups are the
- * kernel's own, but three tracepoints tell of them: tmigr_cpu_active that a
- * CPU is no longer idle, and then, on that CPU, tmigr_group_set_cpu_active for
- * its group, with the CPU's bit in it and the group's new state, which names
- * the migrator's bit; tmigr_group_set_cpu_inactive the same for one that goes
- * idle. So a CPU is known after it has been idle once. Older kernels have no
- * such groups, nor the tracepoints.
+ * must not be that: a sleep of 40 ms elsewhere took 952 ms. Only in a group of
+ * which nobody is idle the migrator has nothing to do, unless that group is the
+ * migrator of its parent, a group of groups.
+ *
+ * The groups are the kernel's own, but three tracepoints tell of them:
+ * tmigr_cpu_active that a CPU is no longer idle; then, on that CPU,
+ * tmigr_group_set_cpu_active for its group, with the CPU's bit in it and the
+ * group's new state: who is active, who is the migrator; and if the group itself
+ * was idle before, the same for its parent. tmigr_group_set_cpu_inactive tells
+ * of one that goes idle. So a CPU is known after it has been idle once: those
+ * that are when we begin to listen are woken up. Older kernels have no such
+ * groups, nor the tracepoints.
  */
+#include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/hash.h>
 #include <linux/percpu.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 #include "hpcvm.h"
 
@@ -23,19 +30,24 @@
 #define NR_GROUPS BIT(GROUPS_BITS)
 
 /* union tmigr_state: the bits of active CPUs, the migrator's bit, a sequence number. */
+#define ACTIVE(state) ((u8)(state))
 #define MIGRATOR(state) ((u8)((state) >> 8))
 #define SEQUENCE(state) ((u16)((state) >> 16))
 #define NO_MIGRATOR 0xff
 
 struct group {
-	void *group;	/* opaque; NULL: free */
-	u32 state;	/* the latest */
+	void *group;		/* opaque; NULL: free */
+	u32 state;		/* the latest */
+	struct group *parent;	/* NULL: none, or not known yet */
+	u8 bit;			/* in the parent */
 };
 
 struct member {
 	struct group *group;	/* NULL: not known yet */
 	u8 bit;
+	bool idle;		/* not known, and it has gone idle */
 	bool expected;		/* the next event of a group is of this CPU's */
+	struct group *child;	/* or of this group's parent */
 };
 
 static struct group groups[NR_GROUPS];
@@ -79,11 +91,17 @@ static void on_group_active(void *unused, void *group, u32 state, u32 bit)
 	struct member *m = this_cpu_ptr(&members);
 	struct group *g = note(group, state);
 
-	if (!m->expected)
-		return;
+	if (m->expected) {
+		m->bit = bit;
+		WRITE_ONCE(m->group, g);
+		m->idle = false;
+	} else if (m->child && g) {
+		m->child->bit = bit;
+		WRITE_ONCE(m->child->parent, g);
+	}
 	m->expected = false;
-	m->bit = bit;
-	WRITE_ONCE(m->group, g);
+	/* The first that is active in it: its parent hears next. */
+	m->child = ACTIVE(state) == bit ? g : NULL;
 }
 
 /* Somebody has gone idle. If that makes a thinned core the migrator, it hears. */
@@ -92,10 +110,16 @@ static void on_group_inactive(void *unused, void *group, u32 state, u32 bit)
 	struct group *g = note(group, state);
 	int cpu;
 
+	this_cpu_write(members.child, NULL);
+	this_cpu_write(members.idle, !this_cpu_read(members.group));
+	if (!g)
+		return;
 	for_each_cpu(cpu, hpcvm_tick_thinned()) {
 		const struct member *m = per_cpu_ptr(&members, cpu);
+		const struct group *own = READ_ONCE(m->group);
 
-		if (g && READ_ONCE(m->group) == g && m->bit == MIGRATOR(state))
+		if ((own == g && m->bit == MIGRATOR(state)) ||
+		    (own && READ_ONCE(own->parent) == g && own->bit == MIGRATOR(state)))
 			hpcvm_thin_poke(cpu);
 	}
 }
@@ -106,10 +130,15 @@ static struct hpcvm_probe probes[] = {
 	{ "tmigr_group_set_cpu_inactive", on_group_inactive },
 };
 
+static long nothing(void *unused)
+{
+	return 0;
+}
+
 /** hpcvm_migrator_start() - begin to learn; 0 or an errno */
 int hpcvm_migrator_start(void)
 {
-	int cpu;
+	int cpu, err;
 
 	there_are_groups = hpcvm_probes_find(probes, ARRAY_SIZE(probes));
 	if (!there_are_groups)
@@ -117,33 +146,107 @@ int hpcvm_migrator_start(void)
 	memset(groups, 0, sizeof(groups));
 	for_each_possible_cpu(cpu)
 		memset(per_cpu_ptr(&members, cpu), 0, sizeof(struct member));
-	return hpcvm_probes_place(probes, ARRAY_SIZE(probes));
+	err = hpcvm_probes_place(probes, ARRAY_SIZE(probes));
+	if (err)
+		return err;
+	/* Who is idle now wakes up, and is known. */
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+		work_on_cpu(cpu, nothing, NULL);
+	cpus_read_unlock();
+	return 0;
 }
 
+/** hpcvm_migrator_stop() - learn no more */
 void hpcvm_migrator_stop(void)
 {
 	if (there_are_groups)
 		hpcvm_probes_remove(probes, ARRAY_SIZE(probes));
 }
 
+static bool is_of(int cpu, const struct group *g)
+{
+	return READ_ONCE(per_cpu(members, cpu).group) == g;
+}
+
+static bool is_migrator(const struct group *g, u8 bit)
+{
+	u8 migrator = MIGRATOR(READ_ONCE(g->state));
+
+	return migrator == bit || migrator == NO_MIGRATOR;
+}
+
+/* May there be an idle CPU in this group? One that is not known may be of it. */
+static bool has_idle(const struct group *g)
+{
+	u8 active = ACTIVE(READ_ONCE(g->state));
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		const struct member *m = per_cpu_ptr(&members, cpu);
+		const struct group *own = READ_ONCE(m->group);
+
+		if (own ? own == g && !(m->bit & active) : READ_ONCE(m->idle))
+			return true;
+	}
+	return false;
+}
+
 /**
- * hpcvm_migrator_is_other() - is it certain that another CPU is the migrator?
- * @cpu: of its group.
+ * hpcvm_migrator_is_free() - is it certain that no other CPU's timers wait for
+ * this one?
+ * @cpu: is not idle.
  *
  * Context: any.
  */
-bool hpcvm_migrator_is_other(int cpu)
+bool hpcvm_migrator_is_free(int cpu)
 {
 	const struct member *m = per_cpu_ptr(&members, cpu);
 	const struct group *g = READ_ONCE(m->group);
-	u32 state;
+	const struct group *parent;
 
 	if (!there_are_groups)
 		return true;
 	if (!g)
 		return false;
-	state = READ_ONCE(g->state);
-	return MIGRATOR(state) != NO_MIGRATOR && MIGRATOR(state) != m->bit;
+	if (!is_migrator(g, m->bit))
+		return true;
+	parent = READ_ONCE(g->parent);
+	return parent && !is_migrator(parent, g->bit) && !has_idle(g);
+}
+
+/**
+ * hpcvm_migrator_can_pass() - can another CPU take the duty over?
+ * @cpu: is thinned.
+ * @idle: is told which CPUs must idle for that, all at once: @cpu, if somebody
+ *	else is active in its group; else all of the group, so that it loses what
+ *	it has to do for its parent.
+ *
+ * Return: false if the CPU would have a duty again as soon as it came back.
+ * Context: any.
+ */
+bool hpcvm_migrator_can_pass(int cpu, struct cpumask *idle)
+{
+	const struct group *g = READ_ONCE(per_cpu(members, cpu).group);
+	int peer;
+	u8 others;
+
+	cpumask_clear(idle);
+	cpumask_set_cpu(cpu, idle);
+	if (!g || hpcvm_migrator_is_free(cpu))
+		return true;
+	others = ACTIVE(READ_ONCE(g->state));
+	for_each_cpu(peer, hpcvm_tick_thinned())
+		if (is_of(peer, g))
+			others &= ~per_cpu(members, peer).bit;
+	if (others)
+		return true;
+	if (has_idle(g))
+		return false;
+	for_each_cpu(peer, hpcvm_tick_thinned())
+		if (is_of(peer, g))
+			cpumask_set_cpu(peer, idle);
+	return true;
 }
 
 /** hpcvm_migrator_apart() - are these CPUs known to be in different groups? */

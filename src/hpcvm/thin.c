@@ -187,9 +187,10 @@ static void put_off(struct thin *t)
 	u64 ticks = div_u64(READ_ONCE(max_defer_ns), TICK_NSEC);
 
 	WRITE_ONCE(t->deferred, true);
-	/* Whoever wakes up here from now on sees that. Pairs with hpcvm_thin_poke(). */
+	/* Whoever needs the tick from now on sees that. Pairs with hpcvm_thin_poke(). */
 	smp_mb();
-	if (!single_task_running() || need_resched() || ticks < 2) {
+	if (!single_task_running() || need_resched() || ticks < 2 ||
+	    !hpcvm_migrator_is_free(smp_processor_id())) {
 		WRITE_ONCE(t->deferred, false);
 		return;
 	}
@@ -210,7 +211,7 @@ static int tick_ends(struct kretprobe_instance *ri, struct pt_regs *regs)
 	t->steady = jiffies - tick->jiffies ? 0 : t->steady + 1;
 	if (!in_guest(t))
 		return 0;
-	if (t->steady >= STEADY_TICKS && hpcvm_migrator_is_other(smp_processor_id()))
+	if (t->steady >= STEADY_TICKS)
 		put_off(t);
 	if (!t->deferred)
 		t->refused++;

@@ -139,11 +139,12 @@ void hpcvm_tick_end(const struct hpcvm_tick *tick)
 /**
  * hpcvm_tick_settle() - look once a second whether the thinning works
  * @tick: of a core that is owned.
+ * @idle: is told which CPUs, this and others that are thinned, must idle for a
+ *	moment so that it loses its duty for the node.
  *
- * Return: true if the core has a duty for the node that it will lose only if
- * it idles for a moment. Context: as above.
+ * Return: true if that should be done now. Context: as above.
  */
-bool hpcvm_tick_settle(struct hpcvm_tick *tick)
+bool hpcvm_tick_settle(struct hpcvm_tick *tick, struct cpumask *idle)
 {
 	struct hpcvm_thin_counts now;
 	bool works, in_vain;
@@ -162,9 +163,7 @@ bool hpcvm_tick_settle(struct hpcvm_tick *tick)
 		tick->tries = 0;
 		return false;
 	}
-	/* Nobody of its group could take that over. */
-	if (!hpcvm_migrator_is_other(tick->cpu) &&
-	    hpcvm_migrator_apart(tick->cpu, hpcvm_keeper_of(tick->cpu)))
+	if (!hpcvm_migrator_can_pass(tick->cpu, idle))
 		return false;
 	/* After 1, 2, 4 ... 64 seconds: each time costs the vCPU some. */
 	if (++tick->waited < 1U << min(tick->tries, 6U))

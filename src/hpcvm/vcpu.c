@@ -241,21 +241,39 @@ static void settle_mode(struct vcpu *v)
 	hpcvm_tick_begin(&v->tick, v->task);
 }
 
+/* Have the vCPUs of these cores elsewhere for a moment. */
+static void idle_cores(const struct cpumask *cores, int elsewhere, unsigned int ms)
+{
+	struct vcpu *v;
+
+	list_for_each_entry(v, &attached, all) {
+		if (!has_core(v) || !cpumask_test_cpu(v->claim.cpu, cores))
+			continue;
+		hpcvm_account_ours(&v->account, true);
+		set_cpus_allowed_ptr(v->task, cpumask_of(elsewhere));
+	}
+	msleep(ms);
+	list_for_each_entry(v, &attached, all) {
+		if (!has_core(v) || !cpumask_test_cpu(v->claim.cpu, cores))
+			continue;
+		/* Or somebody has chosen another one meanwhile: the next look is for that. */
+		if (cpumask_equal(v->task->cpus_ptr, cpumask_of(elsewhere)))
+			set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
+		hpcvm_account_ours(&v->account, false);
+	}
+}
+
 /* The core loses its duties if it idles for a moment while its keeper does not. */
 static void settle_duty(struct vcpu *v)
 {
+	static struct cpumask idle;
 	int keeper;
 
-	if (!hpcvm_tick_settle(&v->tick))
+	if (!hpcvm_tick_settle(&v->tick, &idle))
 		return;
 	keeper = hpcvm_keeper_of(v->claim.cpu);
-	if (keeper >= nr_cpu_ids)
-		return;
-	hpcvm_account_ours(&v->account, true);
-	set_cpus_allowed_ptr(v->task, cpumask_of(keeper));
-	msleep(hpcvm_tick_idle_ms(&v->tick));
-	set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
-	hpcvm_account_ours(&v->account, false);
+	if (keeper < nr_cpu_ids)
+		idle_cores(&idle, keeper, hpcvm_tick_idle_ms(&v->tick));
 }
 
 static void settle_one(struct vcpu *v)
@@ -275,7 +293,6 @@ static void settle_one(struct vcpu *v)
 		set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
 	}
 	settle_mode(v);
-	settle_duty(v);
 }
 
 static void settle(struct work_struct *work)
@@ -296,6 +313,9 @@ static void settle(struct work_struct *work)
 		else if (has_core(v))
 			settle_one(v);
 	}
+	list_for_each_entry(v, &attached, all)
+		if (has_core(v))
+			settle_duty(v);
 	cpus_read_unlock();
 	if (again || nr_claims)
 		queue_delayed_work(settler, &settling, SETTLE_PERIOD);
