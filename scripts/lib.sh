@@ -116,26 +116,27 @@ inside()
 	esac
 }
 
-# emulator ROOT MEMORY CPUS: the array board has the QEMU of the node's
+# emulator ROOT MEMORY CORES [THREADS]: the array board has the QEMU of the node's
 # root, run by that root's own dynamic loader, and the node's board: an AMD
-# CPU with SVM less what TCG cannot do, two NUMA nodes with MEMORY MiB and CPUS
-# each, an IOMMU with interrupt remapping.
+# CPU with SVM less what TCG cannot do, two NUMA nodes with MEMORY MiB and CORES
+# each, of THREADS, an IOMMU with interrupt remapping.
 emulator()
 {
 	local lib=$1/usr/lib/x86_64-linux-gnu
 	local cpu=EPYC,+svm,+npt,+pdpe1gb,-rdseed,-sha-ni,-fxsr-opt,-misalignsse
 	cpu+=,-3dnowprefetch,-osvw,-topoext,-nrip-save,-xsavec
+	local cpus=$(($3 * ${4:-1}))
 	# shellcheck disable=SC2034 # for whoever calls
 	board=("$1/lib64/ld-linux-x86-64.so.2" --inhibit-cache
 		--library-path "$lib:$lib/pulseaudio" "$1/usr/bin/qemu-system-x86_64"
 		-L "$1/usr/share/qemu" -L "$1/usr/share/seabios"
 		-nodefaults -no-user-config -display none -no-reboot
 		-machine "q35,kernel-irqchip=split" -accel "tcg,thread=multi" -cpu "$cpu"
-		-m "$((2 * $2))M" -smp "$((2 * $3)),sockets=2,cores=$3"
+		-m "$((2 * $2))M" -smp "$((2 * cpus)),sockets=2,cores=$3,threads=${4:-1}"
 		-object "memory-backend-ram,id=m0,size=$2M"
 		-object "memory-backend-ram,id=m1,size=$2M"
-		-numa "node,nodeid=0,memdev=m0,cpus=0-$(($3 - 1))"
-		-numa "node,nodeid=1,memdev=m1,cpus=$3-$((2 * $3 - 1))"
+		-numa "node,nodeid=0,memdev=m0,cpus=0-$((cpus - 1))"
+		-numa "node,nodeid=1,memdev=m1,cpus=$cpus-$((2 * cpus - 1))"
 		-numa "dist,src=0,dst=1,val=20"
 		-device "intel-iommu,intremap=on,caching-mode=on")
 }

@@ -290,6 +290,24 @@ TEST_F(tick, cpu_limit)
 }
 
 /* The keeper's CPU goes, and comes; and the thinned one. */
+/* The first half of suspend: the vCPU stands still, and so does our look at it. */
+TEST_F(tick, tasks_are_frozen)
+{
+	const char *how = "/sys/power/pm_test";
+
+	if (access(how, F_OK))
+		SKIP(return, "this kernel cannot suspend by halves");
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	ASSERT_EQ(0, put_text("/sys/module/suspend/parameters/pm_test_delay", "2"));
+	ASSERT_EQ(0, put_text(how, "freezer"));
+	EXPECT_EQ(0, put_text("/sys/power/state", "freeze"));
+	ASSERT_EQ(0, put_text(how, "none"));
+	EXPECT_TRUE(gets_thin(THIN));
+	EXPECT_EQ(THIN, stats(self->vm, 0).cpu);
+	EXPECT_EQ(0, stats(self->vm, 0).drifts);
+}
+
 TEST_F(tick, cpus_go_offline)
 {
 	const char *keeper = "/sys/devices/system/cpu/cpu2/online";
