@@ -553,6 +553,46 @@ TEST_F(core, sleeps)
 	EXPECT_LT(20, s.exits);
 }
 
+static int mark(int vm)
+{
+	struct hpcvm_vcpu_stats s = { .size = sizeof(s), .flags = HPCVM_STATS_MARK };
+
+	return call(vm, HPCVM_VCPU_STATS, &s);
+}
+
+/* When a vCPU is run, and when it is not any more, is told. */
+TEST_F(core, run)
+{
+	struct hpcvm_vcpu_stats s;
+	uint64_t t[3];
+
+	t[0] = now_ns();
+	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
+	ASSERT_TRUE(vcpu_spins(&self->vcpu));
+	s = stats(self->vm, 0);
+	EXPECT_LE(t[0], s.run_began_ns);
+	EXPECT_GE(now_ns(), s.run_began_ns);
+
+	t[1] = now_ns();
+	self->vcpu.pause = true;
+	pthread_kill(self->vcpu.thread, SIGUSR1);
+	ASSERT_TRUE(SOON(stats(self->vm, 0).run_ended_ns > t[1]));
+	/* The thread comes to the CPU again and again, but the vCPU does not run. */
+	t[2] = now_ns();
+	usleep(50000);
+	EXPECT_EQ(0, mark(self->vm));
+	s = stats(self->vm, 0);
+	EXPECT_EQ(0, s.run_began_ns);
+	EXPECT_GT(t[2], s.run_ended_ns);
+
+	self->vcpu.pause = false;
+	ASSERT_TRUE(SOON(stats(self->vm, 0).run_began_ns > t[2]));
+	EXPECT_EQ(s.run_ended_ns, stats(self->vm, 0).run_ended_ns);
+	s = stats(self->vm, 0);
+	ASSERT_TRUE(vcpu_spins(&self->vcpu));
+	EXPECT_EQ(s.run_began_ns, stats(self->vm, 0).run_began_ns);
+}
+
 /* Interrupts are those that the kernel shows. */
 TEST_F(core, interrupts)
 {
@@ -586,6 +626,10 @@ TEST_F(core, handle)
 	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
 	EXPECT_EQ(CPU_A, stats(open.out_fd, 0).cpu);
 	EXPECT_EQ(ENOTTY, release(open.out_fd, 0));
+	s.flags = HPCVM_STATS_MARK;
+	EXPECT_REFUSED(open.out_fd, HPCVM_VCPU_STATS, &s, EINVAL, HPCVM_REASON_FLAGS,
+		       HPCVM_STATS_MARK);
+	s.flags = 0;
 	vcpu_stop(&self->vcpu);
 	close(self->vm);
 	EXPECT_REFUSED(open.out_fd, HPCVM_VCPU_STATS, &s, ENODEV, HPCVM_REASON_VM_GONE, self->id);

@@ -27,7 +27,7 @@
 	DEF(HPCVM_VCPU_CLAIM, hpcvm_vcpu_claim, detail, VM,			\
 	    HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL)				\
 	DEF(HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, detail, VM, 0)		\
-	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, 0)
+	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, HPCVM_STATS_MARK)
 
 /* Kinds of fd: as bits in the table, as indices in a test. */
 enum { DEVICE = 1, VM = 2, HANDLE = 4 };

@@ -27,6 +27,7 @@ struct vcpu {
 	char *ram;		/* in: a page of guest RAM at 0x1000, of all vCPUs */
 	bool sleeps;		/* in: it halts at once, in the guest */
 	unsigned int rest_us;	/* in: so long it rests after each KVM_RUN */
+	atomic_bool pause;	/* while this is so, it does not run after the next one */
 	int given;		/* in: its fd, if KVM has it already */
 	int fd;
 	struct kvm_run *run;
@@ -111,9 +112,12 @@ static inline void *vcpu_thread(void *arg)
 	v->err = vcpu_setup(v) ? EIO : v->vm < 0 ? 0 :
 		 vcpu_attach(v->vm, v->fd, v->run, &v->reason);
 	v->ready = true;
-	while (!v->stop && (!ioctl(v->fd, KVM_RUN, 0) || errno == EINTR))
+	while (!v->stop && (!ioctl(v->fd, KVM_RUN, 0) || errno == EINTR)) {
 		if (v->rest_us)
 			usleep(v->rest_us);
+		while (v->pause && !v->stop)
+			usleep(1000);
+	}
 	munmap(v->run, SZ_4K);
 	close(v->fd);
 	return NULL;

@@ -436,7 +436,7 @@ const struct call_def calls[] = {
 	IOCTL("VCPU_RELEASE", 4, HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, VM, FLAGS,
 	      FIELD(5, VCPU_ID, hpcvm_vcpu_release, vcpu),
 	      FIELD(6, PAD, hpcvm_vcpu_release, pad0)),
-	IOCTL("VCPU_STATS", 4, HPCVM_VCPU_STATS, hpcvm_vcpu_stats, VM_OR_HANDLE, FLAGS,
+	IOCTL("VCPU_STATS", 4, HPCVM_VCPU_STATS, hpcvm_vcpu_stats, VM_OR_HANDLE, CLAIM_FLAGS,
 	      FIELD(5, VCPU_ID, hpcvm_vcpu_stats, vcpu), FIELD(6, PAD, hpcvm_vcpu_stats, pad0)),
 	{ .name = "command", .weight = 1, .run = run_command, .kind = { ANY_FD, COMMAND, SIZE } },
 	OTHER_CALL(open, 3, NEW_DEV),

@@ -188,6 +188,8 @@ static void vcpus(void)
 	ok(!hpcvm_vcpu_release(9, 5, NULL) && GOT(vcpu_release)->vcpu == 5, "vcpu_release");
 	ok(!hpcvm_vcpu_stats(9, 6, &s, &e) && s.cpu == 3 && GOT(vcpu_stats)->vcpu == 6,
 	   "vcpu_stats");
+	ok(!hpcvm_vcpu_mark(9, 6, &e) && GOT(vcpu_stats)->vcpu == 6 &&
+	   GOT(vcpu_stats)->flags == HPCVM_STATS_MARK, "vcpu_mark");
 }
 
 static void failures(void)
@@ -222,6 +224,7 @@ static void failures(void)
 	ok(e.node == 3, "and on which node");
 	FAILS(hpcvm_vcpu_release(7, 1, &e), HPCVM_CMD_VCPU_RELEASE);
 	FAILS(hpcvm_vcpu_stats(7, 1, &s, &e), HPCVM_CMD_VCPU_STATS);
+	FAILS(hpcvm_vcpu_mark(7, 1, &e), HPCVM_CMD_VCPU_STATS);
 	FAILS(hpcvm_mem_unslot(7, 0, &e), HPCVM_CMD_MEM_UNSLOT);
 	FAILS(hpcvm_mem_verify(7, &v, NULL, 0, &e), HPCVM_CMD_MEM_VERIFY);
 	ok(hpcvm_mem_create(7, 1, 0, HPCVM_NODE_ANY, NULL) == -EBUSY, "no error, page size 0");

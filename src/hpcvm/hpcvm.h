@@ -267,6 +267,8 @@ typedef int (*hpcvm_kvm_slot_fn)(const struct kvm_memory_slot *ms, void *arg);
 bool hpcvm_file_is_kvm_vm(struct file *file);
 bool hpcvm_file_is_kvm_vcpu(struct file *file, const struct kvm *kvm);
 void hpcvm_kvm_exits(const struct kvm_vcpu *vcpu, struct hpcvm_vcpu_stats *stats);
+u64 hpcvm_kvm_nr_exits(const struct kvm_vcpu *vcpu);
+bool hpcvm_kvm_is_inside(const struct kvm_vcpu *vcpu);
 struct kvm *hpcvm_kvm_of(struct file *file);
 void hpcvm_kvm_count(struct kvm *kvm, struct hpcvm_kvm_pages *count);
 void hpcvm_kvm_glance(struct kvm *kvm, struct hpcvm_kvm_glance *glance);
@@ -380,11 +382,18 @@ void hpcvm_probes_remove(struct hpcvm_probe *probes, int nr);
 /**
  * struct hpcvm_account - what the scheduler has done to a task on a CPU
  * @task: the task.
+ * @kvm: the vCPU that it runs.
  * @cpu: the CPU.
  * @opened: when; this and all other times in ns of the monotonic clock.
  * @timer_irqs: the CPU's count of them when the account was opened.
  * @all_irqs: likewise.
- * @left: when the task left the CPU last.
+ * @came: when the task came to the CPU last,
+ * @left: and when it left.
+ * @inside: it was in KVM_RUN then.
+ * @exits: the vCPU's count of them then.
+ * @run_began: when the task came to the CPU to run the vCPU, first since the
+ *	last mark.
+ * @run_ended: when it left the CPU first after KVM_RUN had ended last.
  * @wanted: it would not have, by itself.
  * @preempted: how often that was so.
  * @preempted_ns: how long in all.
@@ -394,15 +403,22 @@ void hpcvm_probes_remove(struct hpcvm_probe *probes, int nr);
  * @ours: unless by us.
  * @gaps: how often for how long (HPCVM_GAPS).
  *
- * From @left on it is written on @cpu alone, with its run queue locked.
+ * From @came on it is written on @cpu alone, with its run queue locked; but for
+ * @run_began, which a mark clears.
  */
 struct hpcvm_account {
 	struct task_struct *task;
+	const struct kvm_vcpu *kvm;
 	int cpu;
 	u64 opened;
 	u32 timer_irqs;
 	u64 all_irqs;
+	u64 came;
 	u64 left;
+	bool inside;
+	u64 exits;
+	u64 run_began;
+	u64 run_ended;
 	bool wanted;
 	u64 preempted;
 	u64 preempted_ns;
@@ -415,8 +431,10 @@ struct hpcvm_account {
 
 int hpcvm_accounts_start(void);
 void hpcvm_accounts_stop(void);
-void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task, int cpu);
+void hpcvm_account_open(struct hpcvm_account *a, struct task_struct *task,
+			const struct kvm_vcpu *kvm, int cpu);
 void hpcvm_account_close(struct hpcvm_account *a);
+void hpcvm_account_mark(struct hpcvm_account *a);
 void hpcvm_account_ours(struct hpcvm_account *a, bool ours);
 void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *stats);
 

@@ -59,6 +59,18 @@ void hpcvm_kvm_exits(const struct kvm_vcpu *vcpu, struct hpcvm_vcpu_stats *stats
 	stats->exits_request = READ_ONCE(stat->request_irq_exits);
 }
 
+/** hpcvm_kvm_nr_exits() - all exits of a vCPU: a new one, and it has been in its guest */
+u64 hpcvm_kvm_nr_exits(const struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->stat.exits);
+}
+
+/** hpcvm_kvm_is_inside() - is a thread in KVM_RUN, or another ioctl of the vCPU? */
+bool hpcvm_kvm_is_inside(const struct kvm_vcpu *vcpu)
+{
+	return mutex_is_locked((struct mutex *)&vcpu->mutex);
+}
+
 /** hpcvm_kvm_of() - the VM of a file that hpcvm_file_is_kvm_vm() accepts */
 struct kvm *hpcvm_kvm_of(struct file *file)
 {

@@ -93,7 +93,8 @@ static const struct op ops[] = {
 	OP(VCPU_CLAIM, hpcvm_vcpu_claim, detail, ON_VM, NONE, hpcvm_vcpu_claim,
 	   (HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL)),
 	OP(VCPU_RELEASE, hpcvm_vcpu_release, detail, ON_VM, NONE, hpcvm_vcpu_release),
-	OP(VCPU_STATS, hpcvm_vcpu_stats, detail, ON_VM | ON_HANDLE, RESULTS, hpcvm_vcpu_stats),
+	OP(VCPU_STATS, hpcvm_vcpu_stats, detail, ON_VM | ON_HANDLE, RESULTS, hpcvm_vcpu_stats,
+	   HPCVM_STATS_MARK),
 };
 
 static const struct op *find_op(unsigned int cmd, unsigned int on)

@@ -192,7 +192,7 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 	v->tick = *tick;
 	v->moves += moves;
 	v->drifts = 0;
-	hpcvm_account_open(&v->account, v->task, cpu);
+	hpcvm_account_open(&v->account, v->task, v->file->private_data, cpu);
 	hpcvm_tick_prepare(&v->tick);
 	hpcvm_tick_begin(&v->tick, v->task);
 	hpcvm_quiet_settle();
@@ -665,9 +665,12 @@ static void read_stats(struct hpcvm_call *call, const struct vcpu *v,
 int hpcvm_vcpu_stats(struct hpcvm_call *call)
 {
 	struct hpcvm_vcpu_stats *cmd = call->cmd;
+	bool mark = cmd->flags & HPCVM_STATS_MARK;
 	struct vcpu *v;
 	int err;
 
+	if (mark && !call->owner)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_FLAGS, HPCVM_STATS_MARK);
 	if (cmd->pad0)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    offsetof(struct hpcvm_vcpu_stats, pad0));
@@ -681,6 +684,8 @@ int hpcvm_vcpu_stats(struct hpcvm_call *call)
 		err = lock_cores(call);
 	if (!err) {
 		read_stats(call, v, cmd);
+		if (mark && has_core(v))
+			hpcvm_account_mark(&v->account);
 		hpcvm_cores_unlock();
 	}
 	hpcvm_vm_unlock(call->vm);

@@ -209,6 +209,17 @@ int hpcvm_vcpu_stats(int vm, uint32_t vcpu, struct hpcvm_vcpu_stats *stats,
 	return HPCVM_CALL(vm, HPCVM_CMD_VCPU_STATS, stats, error);
 }
 
+int hpcvm_vcpu_mark(int vm, uint32_t vcpu, struct hpcvm_error *error)
+{
+	struct hpcvm_vcpu_stats s = {
+		.size = sizeof(s),
+		.flags = HPCVM_STATS_MARK,
+		.vcpu = vcpu,
+	};
+
+	return HPCVM_CALL(vm, HPCVM_CMD_VCPU_STATS, &s, error);
+}
+
 int hpcvm_reserve_drop(int dev, uint64_t id, struct hpcvm_error *error)
 {
 	struct hpcvm_reserve_drop d = { .size = sizeof(d), .id = id };

@@ -278,6 +278,16 @@ int hpcvm_vcpu_release(int vm, uint32_t vcpu, struct hpcvm_error *error);
 int hpcvm_vcpu_stats(int vm, uint32_t vcpu, struct hpcvm_vcpu_stats *stats,
 		     struct hpcvm_error *error);
 
+/**
+ * hpcvm_vcpu_mark() - HPCVM_VCPU_STATS with %HPCVM_STATS_MARK
+ * @vm: VM fd.
+ * @vcpu: KVM's id of an attached vCPU, which is stopped and is about to run.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_vcpu_mark(int vm, uint32_t vcpu, struct hpcvm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

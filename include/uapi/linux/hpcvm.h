@@ -1121,9 +1121,19 @@ struct hpcvm_vcpu_release {
 #define HPCVM_GAPS 40
 
 /**
+ * enum hpcvm_stats_flag - what else HPCVM_VCPU_STATS shall do
+ * @HPCVM_STATS_MARK: all of the VM's vCPUs are stopped, and are about to run:
+ *	from now on @run_began_ns of &struct hpcvm_vcpu_stats is that of the
+ *	next run. On a VM fd only.
+ */
+enum hpcvm_stats_flag {
+	HPCVM_STATS_MARK = 1 << 0,
+};
+
+/**
  * struct hpcvm_vcpu_stats - ioctl(HPCVM_VCPU_STATS), on a VM fd or a handle
  * @size: sizeof(struct hpcvm_vcpu_stats).
- * @flags: must be 0.
+ * @flags: bits of &enum hpcvm_stats_flag.
  * @vcpu: an attached vCPU.
  * @cpu: out: the CPU that it owns, or %HPCVM_CPU_ANY: none.
  * @node: out: the NUMA node of @cpu.
@@ -1144,6 +1154,11 @@ struct hpcvm_vcpu_release {
  * @preempted_longest_ns: out: the longest of them.
  * @slept: out: how often the thread waited by itself (a guest that halts does).
  * @gaps: out: the preemptions by their length.
+ * @run_began_ns: out: when, by CLOCK_MONOTONIC, the thread came to its CPU to
+ *	run the vCPU, first since the claim or the last %HPCVM_STATS_MARK; 0: it
+ *	has not yet.
+ * @run_ended_ns: out: when it left its CPU first after KVM_RUN had ended last;
+ *	0: it has not yet. Of vCPUs that are stopped, this is when each has.
  * @migrations: out: how often the thread was taken to another CPU.
  * @drifts: out: changes of the thread's affinity that were put back.
  * @moves: out: how often the vCPU has come to another core since its first
@@ -1169,7 +1184,8 @@ struct hpcvm_vcpu_release {
  *
  * Errors:
  *
- * - EINVAL: %HPCVM_REASON_PAD.
+ * - EINVAL: %HPCVM_REASON_PAD; on a handle: %HPCVM_REASON_FLAGS for
+ *   %HPCVM_STATS_MARK.
  * - ENOENT: %HPCVM_REASON_VCPU_UNKNOWN.
  * - ENODEV: on a handle: %HPCVM_REASON_VM_GONE.
  * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
@@ -1194,6 +1210,8 @@ struct hpcvm_vcpu_stats {
 	__u64 preempted_longest_ns;
 	__u64 slept;
 	__u64 gaps[HPCVM_GAPS];
+	__u64 run_began_ns;
+	__u64 run_ended_ns;
 	__u64 migrations;
 	__u64 drifts;
 	__u64 moves;
