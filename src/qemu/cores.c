@@ -19,6 +19,10 @@
  * does it before it starts others, which inherit it (the vCPUs undo that); it
  * and those that libvirt places or that were there before do it again when the
  * guest first runs.
+ *
+ * A guest that is stopped can lend its cores: they are released, and claimed
+ * again before it runs on, each vCPU's where it was, or where its thread has
+ * been placed meanwhile.
  */
 
 #include "qemu/osdep.h"
@@ -27,6 +31,7 @@
 #include "qemu/cutils.h"
 #include "qemu/rcu.h"
 #include "block/aio.h"
+#include "hw/boards.h"
 #include "system/iothread.h"
 #include "system/kvm.h"
 #include <sched.h>
@@ -316,4 +321,86 @@ char *cores_claim(int vm, int (*memory_node)(CPUState *cpu))
         keep_threads_off(&cores);
     }
     return why;
+}
+
+/* Lending */
+
+/* Where each vCPU was, in their order; NULL: no core is lent. */
+static int *home;
+
+bool cores_lent(void)
+{
+    return home;
+}
+
+void cores_mark(int vm)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        hpcvm_vcpu_mark(vm, kvm_arch_vcpu_id(cpu), NULL);
+    }
+}
+
+/* A vCPU without a core has none to release: that is no error here. */
+static void release_all(int vm)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        hpcvm_vcpu_release(vm, kvm_arch_vcpu_id(cpu), NULL);
+    }
+}
+
+void cores_lend(int vm)
+{
+    struct hpcvm_vcpu_stats stats;
+    CPUState *cpu;
+    int n = 0;
+
+    if (home) {
+        return;
+    }
+    home = g_new(int, current_machine->smp.cpus);
+    CPU_FOREACH(cpu) {
+        home[n++] = hpcvm_vcpu_stats(vm, kvm_arch_vcpu_id(cpu), &stats, NULL) ?
+                    HPCVM_CPU_ANY : stats.cpu;
+    }
+    release_all(vm);
+}
+
+/* Where it was, unless its thread may not run there any more. */
+static char *take_back(int vm, CPUState *cpu, int was)
+{
+    struct hpcvm_error error;
+    struct cpus cpus;
+
+    choice(cpu, &cpus);
+    if (was != HPCVM_CPU_ANY && test_bit(was, cpus.bits)) {
+        return claim(vm, cpu, was, HPCVM_NODE_ANY, &error) ? NULL :
+               why_not(&error, "vCPU %d cannot have CPU %d back",
+                       cpu->cpu_index, was);
+    }
+    return claim_one_of(vm, cpu, &cpus, &error) ? NULL :
+           why_not(&error, "vCPU %d cannot have a core", cpu->cpu_index);
+}
+
+char *cores_take_back(int vm)
+{
+    char *why = NULL;
+    CPUState *cpu;
+    int n = 0;
+
+    if (!home) {
+        return NULL;
+    }
+    CPU_FOREACH(cpu) {
+        why = why ?: take_back(vm, cpu, home[n++]);
+    }
+    if (why) {
+        release_all(vm);
+        return why;
+    }
+    g_clear_pointer(&home, g_free);
+    return NULL;
 }

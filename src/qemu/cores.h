@@ -22,4 +22,13 @@ void cores_ready(void);
  */
 char *cores_claim(int vm, int (*memory_node)(CPUState *cpu));
 
+/* The guest runs on: hpcvm tells when each vCPU does. */
+void cores_mark(int vm);
+
+/* Others may have the cores while the guest is stopped. */
+bool cores_lent(void);
+void cores_lend(int vm);
+/* All of them, or none and a sentence that says why. */
+char *cores_take_back(int vm);
+
 #endif

@@ -104,9 +104,10 @@ static void test_properties(void)
                         qdict_get_str(property, "type"));
     }
     g_assert_cmpint(qlist_size(qdict_get_qlist(ours, "return")), ==,
-                    qlist_size(list) + 2);
+                    qlist_size(list) + 3);
     g_assert(find(qdict_get_qlist(ours, "return"), "name", "allow-dirty-log"));
     g_assert(find(qdict_get_qlist(ours, "return"), "name", "cores"));
+    g_assert(find(qdict_get_qlist(ours, "return"), "name", "lend-cores"));
 
     qobject_unref(ours);
     qobject_unref(parent);
@@ -139,6 +140,7 @@ static void test_defaults(void)
     g_assert(!qtest_qom_get_bool(qts, "/machine", "mem-merge"));
     g_assert(!qtest_qom_get_bool(qts, "/machine", "allow-dirty-log"));
     g_assert(qtest_qom_get_bool(qts, "/machine", "cores"));
+    g_assert(!qtest_qom_get_bool(qts, "/machine", "lend-cores"));
     qtest_quit(qts);
 }
 
@@ -292,6 +294,20 @@ static bool migration_blocked(QTestState *qts)
     }
     qobject_unref(ret);
     return blocked;
+}
+
+/* Without KVM no core is claimed: what there is to refuse, and to go on. */
+static void test_lend_cores(void)
+{
+    QTestState *qts = qtest_init(BARE);
+
+    assert_error(qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': { 'path':"
+                           " '/machine', 'property': 'lend-cores',"
+                           " 'value': true } }"),
+                 "it has not run yet");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'cont' }");
+    qtest_quit(qts);
 }
 
 static void test_dirty_log(void)
@@ -648,6 +664,7 @@ int main(int argc, char **argv)
         qtest_add_data_func(name, &refusals[i], test_refusal);
     }
     qtest_add_func("hpcvm/machine/hotplug", test_hotplug);
+    qtest_add_func("hpcvm/machine/lend-cores", test_lend_cores);
     qtest_add_func("hpcvm/machine/dirty-log", test_dirty_log);
     qtest_add_func("hpcvm/machine/dirty-log-allowed", test_dirty_log_allowed);
 

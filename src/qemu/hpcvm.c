@@ -22,6 +22,8 @@
  *                              of which backend is which part of RAM, and
  *                              checks
  *   the guest is to run        each vCPU gets a core of its own (cores.c)
+ *   lend-cores=on              of a stopped guest: its cores are others' to take,
+ *                              until it has them back it does not run
  *
  * A refusal is one sentence on stderr, which "virsh start" shows, and exit(1).
  * Nothing needs undoing on the way out: hpcvm owns all of it by file
@@ -76,7 +78,7 @@ struct HpcvmMachineState {
     GPtrArray *filled;        /* the backends that hpcvm's memory went into */
 
     Notifier init_done;
-    VMChangeStateEntry *first_run;
+    bool has_run;
     DeviceListener screen;
     MemoryListener dirty_log;
     Error *migration_blocker;
@@ -446,7 +448,29 @@ static int memory_node(CPUState *cpu)
 }
 
 /* By now libvirt has placed the vCPUs' threads. */
-static void hpcvm_first_run(void *opaque, bool running, RunState state)
+static void first_run(HpcvmMachineState *s)
+{
+    g_autofree char *why = cores_claim(s->vm, memory_node);
+
+    if (why) {
+        refuse("%s", why);
+    }
+    s->has_run = true;
+}
+
+/* "cont": refused where the guest would run without its cores. */
+static bool hpcvm_may_run(MachineState *machine, Error **errp)
+{
+    g_autofree char *why = cores_take_back(HPCVM_MACHINE(machine)->vm);
+
+    if (why) {
+        error_setg(errp, "%s", why);
+    }
+    return !why;
+}
+
+/* The few ways to run that are not "cont" (a debugger's) cannot be refused. */
+static void hpcvm_runs(void *opaque, bool running, RunState state)
 {
     HpcvmMachineState *s = opaque;
     g_autofree char *why = NULL;
@@ -454,12 +478,17 @@ static void hpcvm_first_run(void *opaque, bool running, RunState state)
     if (!running) {
         return;
     }
-    qemu_del_vm_change_state_handler(s->first_run);
-    s->first_run = NULL;
-    why = cores_claim(s->vm, memory_node);
-    if (why) {
-        refuse("%s", why);
+    if (!s->has_run) {
+        first_run(s);
+        return;
     }
+    why = cores_take_back(s->vm);
+    if (why) {
+        error_report("%s", why);
+        qemu_system_vmstop_request_prepare();
+        qemu_system_vmstop_request(RUN_STATE_PAUSED);
+    }
+    cores_mark(s->vm);
 }
 
 /* RAM is the backends one behind the other, cut in two by the PCI hole. */
@@ -484,7 +513,7 @@ static void hpcvm_init_done(Notifier *notifier, void *data)
     s->dev = -1;
     if (s->cores) {
         cores_ready();
-        s->first_run = qemu_add_vm_change_state_handler(hpcvm_first_run, s);
+        qemu_add_vm_change_state_handler(hpcvm_runs, s);
     }
 }
 
@@ -548,6 +577,27 @@ static void hpcvm_set_cores(Object *obj, bool value, Error **errp)
     HPCVM_MACHINE(obj)->cores = value;
 }
 
+static bool hpcvm_get_lend_cores(Object *obj, Error **errp)
+{
+    return cores_lent();
+}
+
+static void hpcvm_set_lend_cores(Object *obj, bool value, Error **errp)
+{
+    HpcvmMachineState *s = HPCVM_MACHINE(obj);
+
+    if (!value) {
+        hpcvm_may_run(MACHINE(s), errp);
+    } else if (!s->has_run) {
+        error_setg(errp, "the guest has no cores to lend: it has not run yet,"
+                   " or has cores=off");
+    } else if (runstate_is_live(runstate_get())) {
+        error_setg(errp, "only a guest that is stopped can lend its cores");
+    } else {
+        cores_lend(s->vm);
+    }
+}
+
 static void hpcvm_instance_init(Object *obj)
 {
     HpcvmMachineState *s = HPCVM_MACHINE(obj);
@@ -583,6 +633,7 @@ static void hpcvm_class_init(ObjectClass *oc, void *data)
     mc->init = hpcvm_init;
     HPCVM_MACHINE_CLASS(oc)->parent_kvm_type = mc->kvm_type;
     mc->kvm_type = hpcvm_kvm_type;
+    mc->may_run = hpcvm_may_run;
 
     stock_alloc = bc->alloc;
     bc->alloc = hpcvm_alloc;
@@ -598,6 +649,11 @@ static void hpcvm_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, "cores",
         "Each vCPU owns a core of those that the node's administrator has"
         " listed, or the guest does not start (default: on)");
+    object_class_property_add_bool(oc, "lend-cores", hpcvm_get_lend_cores,
+                                   hpcvm_set_lend_cores);
+    object_class_property_set_description(oc, "lend-cores",
+        "Of a stopped guest: others may have its cores until it is to run on"
+        " (default: off)");
 }
 
 static const TypeInfo hpcvm_machine_info = {
