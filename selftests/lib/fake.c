@@ -140,6 +140,7 @@ static const struct field vcpu_fields[] = {
 	VCPU(preempted_longest_ns), VCPU(migrations), VCPU(drifts), VCPU(moves), VCPU(exits),
 	VCPU(exits_irq), VCPU(exits_halt), VCPU(exits_io), VCPU(exits_mmio),
 	VCPU(exits_irq_window), VCPU(exits_signal), VCPU(exits_request),
+	VCPU(run_began_ns), VCPU(run_ended_ns),
 	VCPU(gaps[0]), VCPU(gaps[10]), VCPU(gaps[13]), VCPU(gaps[39]),
 };
 

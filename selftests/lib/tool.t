@@ -111,7 +111,7 @@ ok "no command: usage on stderr, status 2" exits 2
 ok "names the commands" complains proof
 hpcvm --help
 ok "--help: status 0" exits 0
-for c in info list noise proof reserve top; do
+for c in info list noise preempt proof reserve resume top; do
 	ok "--help names $c" says "  $c "
 done
 hpcvm --version
@@ -120,7 +120,7 @@ hpcvm frob
 ok "unknown command: status 2" exits 2
 hpcvm help frob
 ok "help for an unknown command: status 2" exits 2
-for c in info list noise proof reserve top; do
+for c in info list noise preempt proof reserve resume top; do
 	hpcvm help $c
 	ok "help $c: status 0" exits 0
 	ok "help $c: usage" says "Usage: hpcvm $c"
@@ -133,7 +133,7 @@ for c in info list noise proof reserve top; do
 	ok "$c with too much: status 2" exits 2
 	ok "$c has a man page" [ -e "${MAN:-$(dirname "$0")/../../Documentation/man}/hpcvm-$c.1" ]
 done
-for c in noise proof; do
+for c in noise preempt proof resume; do
 	hpcvm $c
 	ok "$c of nothing: status 2" exits 2
 done
@@ -159,6 +159,11 @@ done
 hpcvm noise demo --json
 ok "noise --json without the module: status 2" exits 2
 ok "noise --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{vcpus} && exists $j->{domain}'
+for c in preempt resume; do
+	hpcvm $c demo --json
+	ok "$c --json without the module: status 2" exits 2
+	ok "$c --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{vcpus} && exists $j->{domain} && exists $j->{skew_ns}'
+done
 hpcvm top --json
 ok "top --json without the module: status 2" exits 2
 ok "top --json without the module: JSON" json '!$j->{ok} && $j->{failed}[0] =~ /not loaded/ && exists $j->{vcpus}'
@@ -530,6 +535,97 @@ for o in "" -1 x 86401; do
 	hpcvm noise --seconds "$o" demo
 	ok "noise --seconds '$o': status 2" exits 2
 done
+
+# --- preempt and resume
+# virsh is one that notes what it was asked, and says what is in $FAKE/virsh.WHAT.
+mkdir "$FAKE/bin"
+cat >"$FAKE/bin/virsh" <<'EOF'
+#!/bin/sh
+echo "$*" >>"$FAKE/asked"
+cat "$FAKE/virsh.$2" 2>/dev/null
+! grep -q '^error: ' "$FAKE/virsh.$2" 2>/dev/null
+EOF
+chmod +x "$FAKE/bin/virsh"
+path=$PATH
+PATH=$FAKE/bin:$PATH
+# stopped [LINE...]: vCPUs that stop and run far in the future, and what differs of vCPU 1
+stopped()
+{
+	rm -f "$FAKE/asked"
+	answers "query.features 3" "vcpu.vcpu 0" "vcpu.cpu 2" "vcpu.run_ended_ns 9000000000000000000" \
+		"vcpu.run_began_ns 9100000000000000000" "vcpu.vcpu 1" "vcpu.cpu 3" \
+		"vcpu.run_ended_ns 9000000000000417999" "vcpu.run_began_ns 9100000000000512000" "$@"
+}
+asked() { [ "$(cat "$FAKE/asked" 2>/dev/null)" = "$1" ]; }
+lend="-q qemu-monitor-command $a"
+lend+=' {"execute": "qom-set", "arguments": {"path": "/machine", "property": "lend-cores", "value": true}}'
+echo '{"return":{},"id":"libvirt-17"}' >"$FAKE/virsh.qemu-monitor-command"
+stopped
+hpcvm preempt demo
+ok "preempt: status 0" exits 0
+ok "  virsh stops it, QEMU lends" asked "-q suspend $a
+$lend"
+ok "  the skew" says "2 of 2, the last 417 us after the first"
+ok "  the cores" says "its cores are lent     2, 3"
+stopped
+hpcvm preempt demo --json
+ok "preempt --json" json '$j->{ok} && $j->{lent} && $j->{skew_ns} == 417999 && @{$j->{vcpus}} == 2 && $j->{vcpus}[1]{cpu} == 3 && $j->{vcpus}[1]{at_ns} == 9000000000000417999 && $j->{domain}{id} == 3'
+stopped
+hpcvm preempt --keep demo
+ok "preempt --keep: status 0" exits 0
+ok "  QEMU is told nothing" asked "-q suspend $a"
+ok "  the cores" says "its cores are kept     2, 3"
+stopped "vcpu.run_ended_ns 5"
+hpcvm preempt --keep demo --json
+ok "a vCPU that had stopped before: no skew" json '$j->{ok} && !defined $j->{skew_ns} && !defined $j->{vcpus}[1]{at_ns} && defined $j->{vcpus}[0]{at_ns} && !exists $j->{lent}'
+echo '{"id":"libvirt-17","error":{"class":"GenericError","desc":"only a guest that is stopped can lend its cores"}}' \
+	>"$FAKE/virsh.qemu-monitor-command"
+stopped
+hpcvm preempt demo
+ok "QEMU refuses to lend: status 1" exits 1
+ok "  in its words" complains "hpcvm: only a guest that is stopped can lend its cores"
+ok "  said so" says "  NO "
+hpcvm preempt demo --json
+ok "  in JSON" json '!$j->{ok} && !$j->{lent} && $j->{failed}[0] eq "only a guest that is stopped can lend its cores"'
+echo "no JSON" >"$FAKE/virsh.qemu-monitor-command"
+hpcvm preempt demo
+ok "QEMU says what nobody understands: status 1" exits 1
+stopped
+hpcvm resume demo
+ok "resume: status 0" exits 0
+ok "  virsh does it" asked "-q resume $a"
+ok "  the skew" says "2 of 2, the last 512 us after the first"
+ok "  the cores" says "its cores are its own  2, 3"
+hpcvm resume demo --json
+ok "resume --json" json '$j->{ok} && $j->{skew_ns} == 512000 && $j->{vcpus}[0]{at_ns} == 9100000000000000000'
+cat >"$FAKE/virsh.resume" <<'EOF'
+error: Failed to resume domain 'demo'
+error: internal error: unable to execute QEMU command 'cont': vCPU 1 cannot have CPU 3 back: VM 7 (job) owns the core
+EOF
+hpcvm resume demo
+ok "a core is another's: status 2" exits 2
+ok "  one sentence" [ "$err" = "hpcvm: vCPU 1 cannot have CPU 3 back: VM 7 (job) owns the core" ]
+echo "error: failed to connect to the hypervisor" >"$FAKE/virsh.suspend"
+hpcvm preempt demo --json
+ok "libvirt is not there: status 2" exits 2
+ok "  its words" json '!$j->{ok} && $j->{failed}[0] eq "failed to connect to the hypervisor" && !defined $j->{vcpus}'
+rm "$FAKE"/virsh.*
+hpcvm preempt 9
+ok "a guest without cores: status 0" exits 0
+ok "  said so" says "they own no cores"
+stopped "stats.err 19" "stats.reason 10" "stats.detail 3" "stats.calls 1"
+hpcvm resume demo
+ok "the VM ends meanwhile: status 2" exits 2
+ok "  a sentence" complains "VM 3 has ended"
+echo 00000000-0000-0000-0000-000000000000 >"$vms/3/uuid"
+hpcvm preempt 3
+ok "no domain of libvirt's: status 2" exits 2
+ok "  a sentence" complains "VM 3 has no UUID"
+echo "$a" >"$vms/3/uuid"
+PATH=$FAKE/nowhere hpcvm resume demo
+PATH=$path
+ok "no virsh: status 2" exits 2
+ok "  a sentence" complains "virsh, of libvirt, cannot be run: No such file"
 
 # --- top
 # two_vms [LINE...]: a second VM, without a name, and what differs of its vCPU 2

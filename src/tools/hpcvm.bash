@@ -3,7 +3,7 @@
 
 _hpcvm()
 {
-	local cur=$2 commands="info list noise proof reserve top" vms=/sys/class/misc/hpcvm/vms file
+	local cur=$2 commands="info list noise preempt proof reserve resume top" vms=/sys/class/misc/hpcvm/vms file
 	local words=() IFS=$'\n'
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -18,9 +18,13 @@ _hpcvm()
 	info | list)
 		words=(--json --help)
 		;;
-	noise | proof)
-		words=(--json --seconds --help)
-		[ "${COMP_WORDS[1]}" = noise ] && words+=(--csv) || words+=(--watch)
+	noise | preempt | proof | resume)
+		words=(--json --help)
+		case ${COMP_WORDS[1]} in
+		noise) words+=(--seconds --csv) ;;
+		preempt) words+=(--keep) ;;
+		proof) words+=(--seconds --watch) ;;
+		esac
 		for file in "$vms"/*/name; do
 			[ -r "$file" ] && words+=("$(<"$file")")
 		done

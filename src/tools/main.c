@@ -21,8 +21,10 @@ static const struct command *const commands[] = {
 	&cmd_info,
 	&cmd_list,
 	&cmd_noise,
+	&cmd_preempt,
 	&cmd_proof,
 	&cmd_reserve,
+	&cmd_resume,
 	&cmd_top,
 };
 

@@ -137,7 +137,7 @@ static void fail(struct report *r, const struct cores *t)
 		if (!s->tid)
 			report_fail(r, "the thread of vCPU %u has ended", s->vcpu);
 		else if (!vcpu_owns(s))
-			report_fail(r, "vCPU %u owns no core: it was given back, or its CPU went offline", s->vcpu);
+			report_fail(r, "vCPU %u owns no core: it is lent (hpcvm resume gets it back), or its CPU went offline", s->vcpu);
 		if (s->drifts)
 			report_fail(r, "somebody has changed where vCPU %u may run, %llu times, and was put back",
 				    s->vcpu, s->drifts);

@@ -38,8 +38,10 @@ struct command {
 extern const struct command cmd_info;
 extern const struct command cmd_list;
 extern const struct command cmd_noise;
+extern const struct command cmd_preempt;
 extern const struct command cmd_proof;
 extern const struct command cmd_reserve;
+extern const struct command cmd_resume;
 extern const struct command cmd_top;
 
 /* main.c */
@@ -166,6 +168,13 @@ bool domain_open(struct domain *d, const char *what, struct report *r);
 void domain_headline(const struct domain *d, const struct report *r);
 void domain_close(struct domain *d);
 
+/* virsh.c */
+/*
+ * virsh -q WHAT UUID [MORE]: what it has printed, to be freed; NULL after having
+ * said why in the report.
+ */
+char *virsh(struct report *r, const char *what, const char *uuid, const char *more);
+
 /* vcpus.c */
 struct vcpu {
 	const struct vm *vm;
@@ -179,6 +188,8 @@ struct vcpus {
 	struct vcpu *all;
 };
 
+/* The clock of vcpu.now_ns, and of the module. */
+uint64_t clock_ns(void);
 /* Append all vCPUs of a VM, as they are now. */
 int vcpus_look(struct vcpus *s, const struct vm *vm, int handle, struct hpcvm_error *e);
 /* Count from an earlier look on. What it had not seen is counted since its claim. */

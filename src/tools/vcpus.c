@@ -35,7 +35,7 @@ const char *vcpu_tick_word(const struct hpcvm_vcpu_stats *s)
 	return "unknown";
 }
 
-static uint64_t clock_ns(void)
+uint64_t clock_ns(void)
 {
 	struct timespec t;
 
