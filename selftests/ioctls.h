@@ -13,7 +13,7 @@
 #define IOCTLS(DEF)								\
 	DEF(HPCVM_QUERY, hpcvm_query, detail, DEVICE | VM | HANDLE, 0)		\
 	DEF(HPCVM_VM_CREATE, hpcvm_vm_create, detail, DEVICE, 0)		\
-	DEF(HPCVM_VM_OPEN, hpcvm_vm_open, detail, DEVICE, 0)			\
+	DEF(HPCVM_VM_OPEN, hpcvm_vm_open, detail, DEVICE, HPCVM_OPEN_TIMES)	\
 	DEF(HPCVM_MEM_CREATE, hpcvm_mem_create, detail, DEVICE,			\
 	    HPCVM_MEM_FRESH | HPCVM_MEM_PREPARE)				\
 	DEF(HPCVM_MEM_SLOT, hpcvm_mem_slot, detail, VM, 0)			\

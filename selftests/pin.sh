@@ -43,6 +43,19 @@ others() { threads "$1" | grep -v '^CPU [0-9]*/KVM ' | sed 's/.* //' | sort -u |
 others_are() { threads "$1" | sed 's/^/# /'; [ "$(others "$1")" = "$2" ]; }
 pid_of() { cat "$(grep -lx "$1" "$vms"/*/name | sed 's/name$/pid/')"; }
 
+# seen COMMAND... PYTHON: the JSON of hpcvm COMMAND... is j; is that true?
+seen()
+{
+	hpcvm "${@:1:$#-1}" --json >"$work/seen.json" || return
+	cat "$work/seen.json"
+	python3 -c "
+import json
+j = json.load(open('$work/seen.json'))
+def whole(v): return abs(v['guest_percent'] + v['hypervisor_percent'] + v['out_percent'] - 100) < 1
+assert ${*: -1}"
+}
+kvm_users() { cat /sys/module/kvm/refcnt; }
+
 set_pool 600
 domain p1 "$(pinned 1 3); s|<vcpu>|<iothreads>1</iothreads>&|" >/dev/null
 ok "a domain with <vcpupin> starts" virsh start p1
@@ -53,6 +66,19 @@ is "  exclusively" "$(of p1 exclusive)" "True True"
 is "  without migrations" "$(of p1 migrations)" "0 0"
 is "  on its NUMA node" "$(of p1 node)" "0 1"
 is "sysfs says so" "$(claimed)" "1 3"
+users=$(kvm_users)
+hpcvm noise --seconds 1 p1 | sed 's/^/# /'
+ok "hpcvm noise" seen noise --seconds 3 p1 "[v['cpu'] for v in j['vcpus']] == [1, 3]
+assert all(whole(v) and v['counted_ns'] > 25e8 and not v['since_claim'] for v in j['vcpus'])
+assert all(0 < v['ticks_per_s'] <= v['all_irqs_per_s'] for v in j['vcpus'] if v['guest_percent'] > 50)"
+hpcvm noise --csv --seconds 1 p1 >"$work/noise.csv"
+is "  --csv: a line a class" "$(awk -F, 'NR > 1 { n[$1 "," $2]++ } END { for (v in n) print v, n[v] }' \
+	"$work/noise.csv" | sort | xargs)" "0,1 40 1,3 40"
+hpcvm top --seconds 1 | sed 's/^/# /'
+ok "hpcvm top" seen top --seconds 2 \
+	"[(v['domain']['name'], v['cpu']) for v in j['vcpus']] == [('p1', 1), ('p1', 3)]
+assert all(map(whole, j['vcpus'])) and not j['hidden']"
+is "  nothing of KVM is held afterwards" "$(kvm_users)" "$users"
 is "hpcvm list says so" "$(hpcvm list | awk '$2 == "p1" { print $NF }')" "1,3"
 qemu=$(pid_of p1)
 is "the kernel says so" "$(vcpus "$qemu")" "1 3"

@@ -26,6 +26,7 @@ struct vcpu {
 	uint32_t id;		/* in */
 	char *ram;		/* in: a page of guest RAM at 0x1000, of all vCPUs */
 	bool sleeps;		/* in: it halts at once, in the guest */
+	bool exits;		/* in: it writes to a port, for ever */
 	unsigned int rest_us;	/* in: so long it rests after each KVM_RUN */
 	atomic_bool pause;	/* while this is so, it does not run after the next one */
 	int given;		/* in: its fd, if KVM has it already */
@@ -83,16 +84,19 @@ static inline struct hpcvm_vcpu_stats stats(int vm, uint32_t vcpu)
 	return s;
 }
 
-/* Flat 32-bit mode: 1: inc %eax; jmp 1b. Or: 1: hlt; jmp 1b. */
+/* Flat 32-bit mode: 1: inc %eax; jmp 1b. Or: 1: hlt; jmp 1b. Or: 1: out %al, $128; jmp 1b. */
 static inline int vcpu_setup(struct vcpu *v)
 {
-	static const unsigned char spin[] = { 0x40, 0xeb, 0xfd }, halt[] = { 0xf4, 0xeb, 0xfd };
+	static const unsigned char spin[] = { 0x40, 0xeb, 0xfd }, halt[] = { 0xf4, 0xeb, 0xfd },
+		out[] = { 0xe6, 0x80, 0xeb, 0xfc };
 	struct kvm_segment flat = { .limit = ~0u, .present = 1, .s = 1, .db = 1, .g = 1 };
-	struct kvm_regs regs = { .rip = v->sleeps ? 0x1100 : 0x1000, .rflags = 2 };
+	struct kvm_regs regs = { .rip = v->sleeps ? 0x1100 : v->exits ? 0x1200 : 0x1000,
+		.rflags = 2 };
 	struct kvm_sregs sregs;
 
 	memcpy(v->ram + 0x1000, spin, sizeof(spin));
 	memcpy(v->ram + 0x1100, halt, sizeof(halt));
+	memcpy(v->ram + 0x1200, out, sizeof(out));
 	if (ioctl(v->fd, KVM_GET_SREGS, &sregs))
 		return -1;
 	sregs.ds = sregs.es = sregs.ss = sregs.cs = flat;

@@ -400,7 +400,7 @@ const struct call_def calls[] = {
 	IOCTL("VM_CREATE", 8, HPCVM_VM_CREATE, hpcvm_vm_create, DEV, FLAGS,
 	      FIELD(5, KVM, hpcvm_vm_create, kvm_fd), FIELD(6, NAME, hpcvm_vm_create, name),
 	      ARG(7, NEW_VM)),
-	IOCTL("VM_OPEN", 6, HPCVM_VM_OPEN, hpcvm_vm_open, DEV, FLAGS,
+	IOCTL("VM_OPEN", 6, HPCVM_VM_OPEN, hpcvm_vm_open, DEV, OPEN_FLAGS,
 	      FIELD(5, VM_ID, hpcvm_vm_open, id), FIELD(6, PAD, hpcvm_vm_open, pad0),
 	      ARG(7, NEW_HANDLE)),
 	IOCTL("MEM_CREATE", 10, HPCVM_MEM_CREATE, hpcvm_mem_create, DEV, MEM_FLAGS,

@@ -98,6 +98,7 @@ static uint64_t value(struct runner *r, enum kind kind)
 		return one_in(r, 25) ? any_number(r) : 0;
 	case FLAGS:
 		return one_in(r, 20) ? 1ULL << draw(r, 32) : 0;
+	case OPEN_FLAGS:
 	case MEM_FLAGS:
 	case PARK_FLAGS:
 	case CLAIM_FLAGS:

@@ -41,11 +41,13 @@ static struct policy policy(void)
 	return p;
 }
 
-/* What a struct looks like from its end: reason, pad, detail; one has grown since. */
+/* What a struct looks like from its end: reason, pad, detail; two have grown since. */
 static void refuse(unsigned int cmd, void *s, size_t size, uint32_t reason, uint64_t detail)
 {
 	if (cmd == HPCVM_CMD_MEM_CREATE)
 		size = offsetof(struct hpcvm_mem_create, out_reservation);
+	if (cmd == HPCVM_CMD_VCPU_STATS)
+		size = offsetof(struct hpcvm_vcpu_stats, guest_ns);
 	memcpy((char *)s + size - 16, &reason, 4);
 	memcpy((char *)s + size - 8, &detail, 8);
 }
@@ -129,7 +131,10 @@ static void vm(void)
 	hpcvm_vm_create(7, 8, NULL, name, NULL, NULL);
 	ok(strlen(GOT(vm_create)->name) == 63, "a longer one is cut");
 
-	ok(hpcvm_vm_open(7, 99, &e) == 42 && GOT(vm_open)->id == 99, "vm_open");
+	ok(hpcvm_vm_open(7, 99, &e) == 42 && GOT(vm_open)->id == 99 && !GOT(vm_open)->flags,
+	   "vm_open");
+	ok(hpcvm_vm_open_flags(7, 98, HPCVM_OPEN_TIMES, &e) == 42 && GOT(vm_open)->id == 98 &&
+	   GOT(vm_open)->flags == HPCVM_OPEN_TIMES, "vm_open_flags");
 }
 
 static void memory(void)

@@ -141,6 +141,7 @@ static const struct field vcpu_fields[] = {
 	VCPU(exits_irq), VCPU(exits_halt), VCPU(exits_io), VCPU(exits_mmio),
 	VCPU(exits_irq_window), VCPU(exits_signal), VCPU(exits_request),
 	VCPU(run_began_ns), VCPU(run_ended_ns),
+	VCPU(guest_ns), VCPU(hypervisor_ns), VCPU(out_ns),
 	VCPU(gaps[0]), VCPU(gaps[10]), VCPU(gaps[13]), VCPU(gaps[39]),
 };
 
@@ -150,6 +151,7 @@ static const size_t growing[] = {
 	GROWS(owned_ns), GROWS(timer_irqs), GROWS(all_irqs), GROWS(preempted), GROWS(preempted_ns),
 	GROWS(exits), GROWS(exits_irq), GROWS(exits_halt), GROWS(exits_io), GROWS(exits_mmio),
 	GROWS(exits_irq_window), GROWS(exits_signal), GROWS(exits_request),
+	GROWS(guest_ns), GROWS(hypervisor_ns), GROWS(out_ns),
 	GROWS(gaps[0]), GROWS(gaps[10]), GROWS(gaps[13]), GROWS(gaps[39]),
 };
 

@@ -436,6 +436,9 @@ noisy()
 		vcpu.preempted_longest_ns 33500000
 		vcpu.gaps[0] 1
 		vcpu.gaps[13] 40
+		vcpu.guest_ns 37000000000
+		vcpu.hypervisor_ns 12000000000
+		vcpu.out_ns 1000000000
 		vcpu.exits 7000
 		vcpu.exits_irq 6000
 		vcpu.exits_halt 100
@@ -463,6 +466,8 @@ hpcvm noise demo --seconds 1
 ok "noise: status 0" exits 0
 ok "  whose" says "VM 3, demo, $a"
 ok "  interrupts, preemptions, the longest" lines 1 '^  0     2     250\.0      300\.0      41         400 us     33\.5 ms$'
+ok "  where the time went" lines 1 '^  0     74\.0      24\.0         2\.0$'
+ok "  nobody counted: nothing" lines 1 '^  1     -         -            -$'
 ok "  exits by kind" lines 1 '^  0     (6|7)[0-9]+\.[0-9]  *(5|6)[0-9]+\.[0-9] '
 ok "  a histogram for each" says "vCPU 0 was preempted 41 times in 50.0 s"
 ok "  a class that occurred, with the longest bar" lines 1 '^    8\.19 us - 16\.4 us           40 #{44}$'
@@ -476,6 +481,7 @@ hpcvm noise demo --seconds 1 --json
 ok "noise --json: status 0" exits 0
 ok "  the domain" json '$j->{ok} && $j->{domain}{id} == 3 && !@{$j->{notes}}'
 ok "  two looks" json 'my $v = $j->{vcpus}[0]; @{$j->{vcpus}} == 2 && $v->{vcpu} == 0 && $v->{cpu} == 2 && $v->{counted_ns} == 50e9 && !$v->{since_claim} && $v->{ticks_per_s} == 250 && $v->{all_irqs_per_s} == 300 && $v->{preempted} == 41 && $v->{preempted_ns} == 400000 && $v->{preempted_longest_ns} == 33500000'
+ok "  where the time went" json 'my ($v, $w) = @{$j->{vcpus}}; $v->{guest_percent} == 74 && $v->{hypervisor_percent} == 24 && $v->{out_percent} == 2 && exists $w->{guest_percent} && !defined $w->{guest_percent}'
 ok "  exits a second of the clock" json 'my $e = $j->{vcpus}[0]{exits_per_s}; my $f = $e->{all} / 7000; $f > 0.1 && $f <= 1 && !grep { abs($_ - $f) > 0.001 } $e->{irq} / 6000, $e->{halt} / 100, $e->{io} / 200, $e->{mmio} / 300, $e->{irq_window} / 400, $e->{signal} / 500, $e->{request} / 600'
 ok "  classes" json 'my ($g, $h) = map { $_->{gaps} } @{$j->{vcpus}}; @$g == 2 && $g->[0]{from_ns} == 1 && $g->[0]{to_ns} == 2 && $g->[0]{count} == 1 && $g->[1]{from_ns} == 8192 && $g->[1]{to_ns} == 16384 && $g->[1]{count} == 40 && $h->[1]{from_ns} == 1 << 39 && !defined $h->[1]{to_ns} && $h->[1]{count} == 20'
 hpcvm noise demo --seconds 1 --csv
@@ -522,7 +528,7 @@ ok "  no CSV" [ "$status$out" = 2 ]
 hpcvm noise demo --seconds 1 --json
 ok "  JSON" json '!$j->{ok} && $j->{failed}[0] =~ /VM 3 has ended/ && !defined $j->{vcpus} && $j->{domain}{id} == 3'
 hpcvm noise demo --seconds 0 --json
-ok "--seconds 0: one look, since the claim" json '$j->{ok} && $j->{vcpus}[0]{counted_ns} == 50e9 && $j->{vcpus}[0]{since_claim} && !defined $j->{vcpus}[0]{exits_per_s}{all} && !@{$j->{notes}}'
+ok "--seconds 0: one look, since the claim" json '$j->{ok} && $j->{vcpus}[0]{counted_ns} == 50e9 && $j->{vcpus}[0]{since_claim} && !defined $j->{vcpus}[0]{exits_per_s}{all} && !defined $j->{vcpus}[0]{guest_percent} && !@{$j->{notes}}'
 hpcvm noise nobody --csv
 ok "noise of nobody: status 2" exits 2
 ok "noise of nobody: a sentence" complains "no VM in hpcvm's charge is called nobody"
@@ -639,17 +645,17 @@ two_vms "vcpu.exits 0" "then.exits 900"
 hpcvm top --seconds 1
 ok "top: no terminal, once: status 0" exits 0
 ok "  how many" says "3 vCPUs, in 1 s"
-ok "  a line a vCPU" lines 1 '^demo 0     2     kept       250\.0     300\.0     [67][0-9]{3}\.[0-9]    0\.8         0          0$'
-ok "  without a name: the id" lines 1 '^10   2     7     thin       2\.0       3\.0 .* 0\.5         6          4$'
+ok "  a line a vCPU" lines 1 '^demo 0     2     74\.0    24\.0   2\.0    kept       250\.0     300\.0     [67][0-9]{3}\.[0-9]    0\.8         0          0$'
+ok "  without a name: the id" lines 1 '^10   2     7     -       -      -      thin       2\.0       3\.0 .* 0\.5         6          4$'
 ok "  no more lines" lines 5 ''
 ok "  no escape sequence" eval '! says $'"'\\033'"
 two_vms
 hpcvm top --once --json --seconds 1
 ok "top --json: status 0" exits 0
-ok "  JSON" json 'my $v = $j->{vcpus}; $j->{ok} && @$v == 3 && $j->{hidden} == 0 && $v->[0]{domain}{name} eq "demo" && $v->[0]{ticks_per_s} == 250 && $v->[0]{exits_per_s} > 700 && $v->[0]{preempted_per_s} == 0.82 && $v->[2]{domain}{id} == 10 && $v->[2]{cpu} == 7 && $v->[2]{tick_mode} eq "thin" && $v->[2]{migrations} == 6 && $v->[2]{drifts} == 4'
+ok "  JSON" json 'my $v = $j->{vcpus}; $j->{ok} && @$v == 3 && $j->{hidden} == 0 && $v->[0]{domain}{name} eq "demo" && $v->[0]{guest_percent} == 74 && $v->[0]{out_percent} == 2 && !defined $v->[2]{guest_percent} && $v->[0]{ticks_per_s} == 250 && $v->[0]{exits_per_s} > 700 && $v->[0]{preempted_per_s} == 0.82 && $v->[2]{domain}{id} == 10 && $v->[2]{cpu} == 7 && $v->[2]{tick_mode} eq "thin" && $v->[2]{migrations} == 6 && $v->[2]{drifts} == 4'
 two_vms "vcpu.cpu -1"
 hpcvm top --seconds 1
-ok "top: a vCPU without a core" lines 1 '^10   2     none  -          -         -         0\.0       -           6          4$'
+ok "top: a vCPU without a core" lines 1 '^10   2     none  -       -      -      -          -         -         0\.0       -           6          4$'
 two_vms "stats.calls 5" "stats.err 19" "stats.reason 10" "stats.detail 10"
 hpcvm top --seconds 1
 ok "top: a VM that ends meanwhile: status 0" exits 0
@@ -680,7 +686,7 @@ clear=$'\033[H\033[2J'
 terminal 24 --seconds 1
 ok "top on a terminal: first since the claims" says "${clear}3 vCPUs, since they came to their cores"
 ok "  then again and again" says "${clear}3 vCPUs, in 1 s"
-ok "  exits are not known at first" lines 1 '^demo 0 .*  250\.0     300\.0     -   '
+ok "  exits are not known at first" lines 1 '^demo 0     2     -       -      -  .*  250\.0     300\.0     -   '
 ok "  until Ctrl-C" exits 124
 terminal 5 --seconds 1
 ok "top on a low terminal: what fits" eval 'says "... and 2 more" && ! says "demo 1"'

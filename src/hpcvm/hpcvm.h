@@ -6,6 +6,7 @@
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
  *	vcpu -> core, account, quiet       who owns which core, and what disturbs it
+ *	vm, vcpu -> times -> core          where its time goes, for who asks
  *	vcpu -> tick -> thin -> migrator   what becomes of the core's tick
  *	tick -> keeper -> core, thin       and of what it did for the node
  *	reserve -> memory
@@ -437,6 +438,13 @@ void hpcvm_account_close(struct hpcvm_account *a);
 void hpcvm_account_mark(struct hpcvm_account *a);
 void hpcvm_account_ours(struct hpcvm_account *a, bool ours);
 void hpcvm_account_read(const struct hpcvm_account *a, struct hpcvm_vcpu_stats *stats);
+
+/* times.c: where a vCPU's time on its core goes */
+int hpcvm_times_ask(void);
+void hpcvm_times_unask(void);
+void hpcvm_times_begin(int cpu, struct task_struct *task);
+void hpcvm_times_end(int cpu);
+void hpcvm_times_read(int cpu, struct hpcvm_vcpu_stats *stats);
 
 /* quiet.c: what else disturbs a claimed core */
 extern const struct attribute *hpcvm_quiet_attrs[];

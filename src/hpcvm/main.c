@@ -79,7 +79,7 @@ struct op {
 static const struct op ops[] = {
 	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE, RESULTS, hpcvm_query),
 	OP(VM_CREATE, hpcvm_vm_create, detail, ON_DEVICE, RESULTS, hpcvm_vm_create),
-	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, RESULTS, hpcvm_vm_open),
+	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, RESULTS, hpcvm_vm_open, HPCVM_OPEN_TIMES),
 	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, RESULTS, hpcvm_mem_create,
 	   (HPCVM_MEM_FRESH | HPCVM_MEM_PREPARE)),
 	OP(MEM_SLOT, hpcvm_mem_slot, detail, ON_VM, NONE, hpcvm_mem_slot),

@@ -87,8 +87,30 @@ static ssize_t cpu_show(struct kobject *kobj, struct kobj_attribute *attr, char 
 
 static struct kobj_attribute cpu_attr = __ATTR_RO(cpu);
 
+#define TIME_ATTR(_name)							\
+	static ssize_t _name##_show(struct kobject *kobj,			\
+				    struct kobj_attribute *attr, char *buf)	\
+	{									\
+		struct vcpu *v = to_vcpu(kobj);					\
+		struct hpcvm_vcpu_stats stats = {};				\
+										\
+		hpcvm_cores_lock_always();					\
+		if (has_core(v))						\
+			hpcvm_times_read(v->claim.cpu, &stats);			\
+		hpcvm_cores_unlock();						\
+		return sysfs_emit(buf, "%llu\n", stats._name);			\
+	}									\
+	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
+
+TIME_ATTR(guest_ns);
+TIME_ATTR(hypervisor_ns);
+TIME_ATTR(out_ns);
+
 static struct attribute *vcpu_attrs[] = {
 	&cpu_attr.attr,
+	&guest_ns_attr.attr,
+	&hypervisor_ns_attr.attr,
+	&out_ns_attr.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(vcpu);
@@ -143,6 +165,7 @@ static void close_accounts(void)
 static void leave_core(struct vcpu *v)
 {
 	hpcvm_tick_end(&v->tick);
+	hpcvm_times_end(v->claim.cpu);
 	hpcvm_account_close(&v->account);
 	trace_release(v->claim.vm_id, v->claim.vcpu, v->claim.cpu);
 }
@@ -193,6 +216,7 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 	v->moves += moves;
 	v->drifts = 0;
 	hpcvm_account_open(&v->account, v->task, v->file->private_data, cpu);
+	hpcvm_times_begin(cpu, v->task);
 	hpcvm_tick_prepare(&v->tick);
 	hpcvm_tick_begin(&v->tick, v->task);
 	hpcvm_quiet_settle();
@@ -653,6 +677,7 @@ static void read_stats(struct hpcvm_call *call, const struct vcpu *v,
 	stats->claim = v->claim.flags;
 	stats->drifts = v->drifts;
 	hpcvm_account_read(&v->account, stats);
+	hpcvm_times_read(v->claim.cpu, stats);
 	hpcvm_tick_read(&v->tick, stats);
 }
 

@@ -282,6 +282,22 @@ static const struct file_operations handle_fops = {
 	.llseek = noop_llseek,
 };
 
+/* One that asks for times, as long as it is open. */
+static int timed_handle_release(struct inode *inode, struct file *file)
+{
+	hpcvm_times_unask();
+	return handle_release(inode, file);
+}
+
+static const struct file_operations timed_handle_fops = {
+	.owner = THIS_MODULE,
+	.release = timed_handle_release,
+	.poll = hpcvm_watch_poll,
+	.unlocked_ioctl = hpcvm_handle_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = noop_llseek,
+};
+
 /* A name goes to terminals and to sysfs: nothing that a terminal obeys. */
 static int check_name(struct hpcvm_call *call, const char *name)
 {
@@ -451,6 +467,24 @@ static struct hpcvm_vm *vm_find(struct hpcvm_call *call, u64 id)
 	return ERR_PTR(hpcvm_refuse(call, -ENOENT, HPCVM_REASON_VM_UNKNOWN, id));
 }
 
+static struct file *handle_file(struct hpcvm_call *call, struct hpcvm_vm *vm, bool timed)
+{
+	struct file *file;
+	int err;
+
+	if (!timed)
+		return vm_file(vm, "hpcvm-handle", &handle_fops, O_RDONLY);
+	err = hpcvm_times_ask();
+	if (err == -EOPNOTSUPP)
+		hpcvm_refuse(call, err, HPCVM_REASON_TIMES, 0);
+	if (err)
+		return ERR_PTR(err);
+	file = vm_file(vm, "hpcvm-handle", &timed_handle_fops, O_RDONLY);
+	if (IS_ERR(file))
+		hpcvm_times_unask();
+	return file;
+}
+
 /**
  * hpcvm_vm_open() - HPCVM_VM_OPEN
  * @call: on the device.
@@ -470,7 +504,7 @@ int hpcvm_vm_open(struct hpcvm_call *call)
 	vm = vm_find(call, cmd->id);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	file = vm_file(vm, "hpcvm-handle", &handle_fops, O_RDONLY);
+	file = handle_file(call, vm, cmd->flags & HPCVM_OPEN_TIMES);
 	if (IS_ERR(file)) {
 		kobject_put(&vm->kobj);
 		return PTR_ERR(file);

@@ -81,7 +81,12 @@ int hpcvm_vm_create(int dev, int kvm_fd, const uint8_t *uuid, const char *name,
 
 int hpcvm_vm_open(int dev, uint64_t id, struct hpcvm_error *error)
 {
-	struct hpcvm_vm_open o = { .size = sizeof(o), .id = id };
+	return hpcvm_vm_open_flags(dev, id, 0, error);
+}
+
+int hpcvm_vm_open_flags(int dev, uint64_t id, uint32_t flags, struct hpcvm_error *error)
+{
+	struct hpcvm_vm_open o = { .size = sizeof(o), .flags = flags, .id = id };
 	int ret = HPCVM_CALL(dev, HPCVM_CMD_VM_OPEN, &o, error);
 
 	return ret ? ret : o.out_fd;

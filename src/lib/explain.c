@@ -573,6 +573,9 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 	case HPCVM_REASON_TICK:
 		say_tick(t, d);
 		return;
+	case HPCVM_REASON_TIMES:
+		say(t, "this kernel's KVM does not tell when a guest is entered and left (it has no tracepoints)");
+		return;
 	}
 	errno = e->err;
 	say(t, "%s failed for a reason that this program does not know (%u, detail %" PRIu64 "): %m",

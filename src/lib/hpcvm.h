@@ -113,6 +113,17 @@ int hpcvm_vm_create(int dev, int kvm_fd, const uint8_t *uuid, const char *name,
 int hpcvm_vm_open(int dev, uint64_t id, struct hpcvm_error *error);
 
 /**
+ * hpcvm_vm_open_flags() - hpcvm_vm_open() with all its choices
+ * @dev: from hpcvm_open().
+ * @id: the VM's id.
+ * @flags: bits of enum hpcvm_open_flag.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: a read-only handle.
+ */
+int hpcvm_vm_open_flags(int dev, uint64_t id, uint32_t flags, struct hpcvm_error *error);
+
+/**
  * hpcvm_mem_create() - HPCVM_MEM_CREATE, placed
  * @dev: from hpcvm_open().
  * @length: bytes.

@@ -30,7 +30,8 @@ static bool look_up(struct domain *d, const char *what, struct report *r)
 	return d->info;
 }
 
-bool domain_open(struct domain *d, const char *what, struct report *r)
+bool domain_open(struct domain *d, const char *what, struct report *r,
+		 int (*open)(int dev, uint64_t id, struct hpcvm_error *e))
 {
 	char sentence[HPCVM_SENTENCE_MAX];
 	struct hpcvm_error e;
@@ -40,7 +41,7 @@ bool domain_open(struct domain *d, const char *what, struct report *r)
 	if (d->dev >= 0) {
 		if (!look_up(d, what, r))
 			return false;
-		d->vm = hpcvm_vm_open(d->dev, d->info->id, &e);
+		d->vm = open(d->dev, d->info->id, &e);
 	}
 	if (d->vm < 0)
 		report_error(r, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));

@@ -2,8 +2,9 @@
 /*
  * hpcvm noise: what takes time from a VM's vCPUs on their cores.
  *
- * A measurement, no judgement: interrupts, exits and preemptions of each vCPU in
- * some seconds, and how long the preemptions were, in classes of powers of two.
+ * A measurement, no judgement: where the time of each vCPU went in some seconds,
+ * interrupts, exits and preemptions, and how long these were, in classes of powers
+ * of two.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -151,6 +152,18 @@ static void print_cores(const struct noise *n)
 	}
 }
 
+static void print_times(const struct noise *n)
+{
+	report_text(&n->report, "\n  %-5s %-9s %-12s %s\n", "VCPU", "GUEST %", "HYPERVISOR %",
+		    "OUT %");
+	for (size_t i = 0; i < n->vcpus.nr; i++) {
+		struct shares s = vcpu_shares(&n->vcpus.all[i]);
+
+		report_text(&n->report, "  %-5u %-9s %-12s %s\n", n->vcpus.all[i].now.vcpu,
+			    rate_word(s.guest).s, rate_word(s.hypervisor).s, rate_word(s.out).s);
+	}
+}
+
 static void print_exits(const struct noise *n)
 {
 	report_text(&n->report, "\n  %-5s", "VCPU");
@@ -274,6 +287,9 @@ static struct json_object *vcpu_json(const struct vcpu *v)
 	json_add(o, "since_claim", json_object_new_boolean(vcpu_owns(b) && v->anew));
 	json_add(o, "ticks_per_s", rate_json(vcpu_rate(v, a->timer_irqs, b->timer_irqs)));
 	json_add(o, "all_irqs_per_s", rate_json(vcpu_rate(v, a->all_irqs, b->all_irqs)));
+	json_add(o, "guest_percent", rate_json(vcpu_shares(v).guest));
+	json_add(o, "hypervisor_percent", rate_json(vcpu_shares(v).hypervisor));
+	json_add(o, "out_percent", rate_json(vcpu_shares(v).out));
 	json_add(o, "exits_per_s", exits_json(v));
 	json_add_u64(o, "preempted", b->preempted - a->preempted);
 	json_add_u64(o, "preempted_ns", b->preempted_ns - a->preempted_ns);
@@ -308,6 +324,7 @@ static int measure(struct noise *n, const struct domain *d)
 	}
 	domain_headline(d, &n->report);
 	if (n->vcpus.nr) {
+		print_times(n);
 		print_cores(n);
 		print_exits(n);
 	}
@@ -353,7 +370,7 @@ static int run(const struct command *self, int argc, char **argv)
 	json_add(n.report.root, "vcpus", NULL);
 	json_add(n.report.root, "notes", n.notes);
 	status = EXIT_TROUBLE;
-	if (domain_open(&domain, argv[first], &n.report))
+	if (domain_open(&domain, argv[first], &n.report, vcpus_open))
 		status = measure(&n, &domain);
 	vcpus_free(&n.vcpus);
 	domain_close(&domain);
@@ -364,10 +381,11 @@ const struct command cmd_noise = {
 	.name = "noise",
 	.args = "[--csv|--json] [--seconds N] DOMAIN|UUID|ID",
 	.summary = "measure what disturbs a VM's vCPUs on their cores",
-	.help = "Count for some seconds what takes time from a VM's vCPUs: timer and all\n"
-		"interrupts of their cores, exits from the guest by kind, and preemptions, with\n"
-		"a histogram of how long these were. The VM is called by its libvirt name, its\n"
-		"UUID or its id in hpcvm list.\n\n"
+	.help = "Count for some seconds what takes time from a VM's vCPUs: how much of it went to\n"
+		"the guest, to the hypervisor, and to others while the vCPU was scheduled out;\n"
+		"timer and all interrupts of their cores, exits from the guest by kind, and\n"
+		"preemptions, with a histogram of how long these were. The VM is called by its\n"
+		"libvirt name, its UUID or its id in hpcvm list.\n\n"
 		"      --csv        print the preemptions only, a line for each class and vCPU\n"
 		"      --json       print JSON\n"
 		"      --seconds N  count for so long (10); 0: take what was counted since the\n"

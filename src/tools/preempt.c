@@ -208,7 +208,7 @@ static int run(const struct command *self, int argc, char **argv, const struct o
 	json_add(g.report.root, "vcpus", NULL);
 	json_add(g.report.root, "skew_ns", NULL);
 	status = EXIT_TROUBLE;
-	if (domain_open(&g.domain, argv[first], &g.report) && is_domain(&g))
+	if (domain_open(&g.domain, argv[first], &g.report, hpcvm_vm_open) && is_domain(&g))
 		status = act(&g);
 	vcpus_free(&g.vcpus);
 	domain_close(&g.domain);

@@ -182,7 +182,7 @@ static int run(const struct command *self, int argc, char **argv)
 		json_add(p.report.root, sections[i].name, NULL);
 
 	status = EXIT_TROUBLE;
-	if (domain_open(&domain, argv[first], &p.report))
+	if (domain_open(&domain, argv[first], &p.report, hpcvm_vm_open))
 		status = prove(&p, &domain);
 	conclude(&p.report, status);
 	if (o.watch && status != EXIT_TROUBLE)

@@ -163,8 +163,12 @@ struct domain {
 
 /* Is there one operand? If not, it has said how to use the command. */
 bool one_domain(const struct command *cmd, int operands);
-/* Adds "domain" to the report; false after having said why there. Close it in any case. */
-bool domain_open(struct domain *d, const char *what, struct report *r);
+/*
+ * With a handle from @open. Adds "domain" to the report; false after having said why
+ * there. Close it in any case.
+ */
+bool domain_open(struct domain *d, const char *what, struct report *r,
+		 int (*open)(int dev, uint64_t id, struct hpcvm_error *e));
 void domain_headline(const struct domain *d, const struct report *r);
 void domain_close(struct domain *d);
 
@@ -190,6 +194,11 @@ struct vcpus {
 
 /* The clock of vcpu.now_ns, and of the module. */
 uint64_t clock_ns(void);
+/*
+ * A handle on a VM; as long as it is open, where vCPUs' time goes is counted, if
+ * the node can.
+ */
+int vcpus_open(int dev, uint64_t id, struct hpcvm_error *e);
 /* Append all vCPUs of a VM, as they are now. */
 int vcpus_look(struct vcpus *s, const struct vm *vm, int handle, struct hpcvm_error *e);
 /* Count from an earlier look on. What it had not seen is counted since its claim. */
@@ -210,6 +219,11 @@ uint64_t vcpu_counted_ns(const struct vcpu *v);
  */
 double vcpu_rate(const struct vcpu *v, uint64_t then, uint64_t now);
 double vcpu_exit_rate(const struct vcpu *v, uint64_t then, uint64_t now);
+/* Where its time went between two looks, in percent; NAN if that was not counted. */
+struct shares {
+	double guest, hypervisor, out;
+};
+struct shares vcpu_shares(const struct vcpu *v);
 /* "-" for NAN */
 struct rate_word {
 	char s[32];

@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ struct view {
 	struct vm *vms;
 	int nr;
 	struct vcpus vcpus;
+	int *handles;		/* on those that were looked at; -1: on none */
 	size_t hidden;		/* VMs of other users */
 	uint64_t seconds;	/* since the view before it; 0: there is none */
 };
@@ -33,6 +35,10 @@ struct view {
 static void drop(struct view *w)
 {
 	vcpus_free(&w->vcpus);
+	for (int i = 0; i < w->nr; i++)
+		if (w->handles[i] >= 0)
+			close(w->handles[i]);
+	free(w->handles);
 	vms_free(w->vms, w->nr);
 	*w = (struct view){ 0 };
 }
@@ -43,16 +49,17 @@ static bool ended(const struct hpcvm_error *e)
 	return e->reason == HPCVM_REASON_VM_UNKNOWN || e->reason == HPCVM_REASON_VM_GONE;
 }
 
-static int look_at(const struct top *t, struct view *w, const struct vm *vm, struct hpcvm_error *e)
+/* The handle stays until there is a later view: times are counted for as long. */
+static int look_at(const struct top *t, struct view *w, int i, struct hpcvm_error *e)
 {
-	int handle = hpcvm_vm_open(t->dev, vm->id, e), ret;
+	int ret;
 
-	if (handle < 0) {
+	w->handles[i] = vcpus_open(t->dev, w->vms[i].id, e);
+	if (w->handles[i] < 0) {
 		w->hidden += e->reason == HPCVM_REASON_NOT_PERMITTED;
-		return ended(e) || e->reason == HPCVM_REASON_NOT_PERMITTED ? 0 : handle;
+		return ended(e) || e->reason == HPCVM_REASON_NOT_PERMITTED ? 0 : w->handles[i];
 	}
-	ret = vcpus_look(&w->vcpus, vm, handle, e);
-	close(handle);
+	ret = vcpus_look(&w->vcpus, &w->vms[i], w->handles[i], e);
 	return ret && !ended(e) ? ret : 0;
 }
 
@@ -66,10 +73,16 @@ static bool look(struct top *t, struct view *w)
 	w->nr = vms_load(&w->vms);
 	if (w->nr < 0) {
 		report_error(&t->report, "there is no %s: is sysfs mounted?", HPCVM_SYSFS "/vms");
+		w->nr = 0;
 		return false;
 	}
+	w->handles = calloc(w->nr + 1, sizeof(*w->handles));
+	if (!w->handles)
+		abort();
 	for (int i = 0; i < w->nr; i++)
-		if (w->vms[i].nr_vcpus && look_at(t, w, &w->vms[i], &e)) {
+		w->handles[i] = -1;
+	for (int i = 0; i < w->nr; i++)
+		if (w->vms[i].nr_vcpus && look_at(t, w, i, &e)) {
 			report_error(&t->report, "%s", hpcvm_explain(&e, sentence, sizeof(sentence)));
 			return false;
 		}
@@ -139,13 +152,15 @@ static void print_head(const struct report *r, const struct view *w)
 static void print_vcpu(const struct report *r, const struct vcpu *v, int width)
 {
 	const struct hpcvm_vcpu_stats *s = &v->now;
+	struct shares share = vcpu_shares(v);
 	struct rates rate = rates(v);
 	char cpu[16] = "none";
 
 	if (vcpu_owns(s))
 		snprintf(cpu, sizeof(cpu), "%d", s->cpu);
-	report_text(r, "%-*s %-5u %-5s %-10s %-9s %-9s %-9s %-11s %-10llu %llu\n", width,
-		    vm_word(v->vm).s, s->vcpu, cpu, vcpu_tick_word(s) ?: "-",
+	report_text(r, "%-*s %-5u %-5s %-7s %-6s %-6s %-10s %-9s %-9s %-9s %-11s %-10llu %llu\n",
+		    width, vm_word(v->vm).s, s->vcpu, cpu, rate_word(share.guest).s,
+		    rate_word(share.hypervisor).s, rate_word(share.out).s, vcpu_tick_word(s) ?: "-",
 		    rate_word(rate.ticks).s, rate_word(rate.irqs).s, rate_word(rate.exits).s,
 		    rate_word(rate.preempted).s, s->migrations, s->drifts);
 }
@@ -159,9 +174,9 @@ static void print(const struct report *r, const struct view *w, size_t room)
 		if ((int)strlen(vm_word(w->vcpus.all[i].vm).s) > width)
 			width = strlen(vm_word(w->vcpus.all[i].vm).s);
 	print_head(r, w);
-	report_text(r, "%-*s %-5s %-5s %-10s %-9s %-9s %-9s %-11s %-10s %s\n", width, "VM", "VCPU",
-		    "CPU", "TICK", "TICKS/S", "IRQS/S", "EXITS/S", "PREEMPTED/S", "MIGRATIONS",
-		    "DRIFTS");
+	report_text(r, "%-*s %-5s %-5s %-7s %-6s %-6s %-10s %-9s %-9s %-9s %-11s %-10s %s\n",
+		    width, "VM", "VCPU", "CPU", "GUEST%", "HYP%", "OUT%", "TICK", "TICKS/S",
+		    "IRQS/S", "EXITS/S", "PREEMPTED/S", "MIGRATIONS", "DRIFTS");
 	for (size_t i = 0; i < n; i++)
 		print_vcpu(r, &w->vcpus.all[i], width);
 	if (n < w->vcpus.nr)
@@ -172,12 +187,16 @@ static struct json_object *vcpu_json(const struct vcpu *v)
 {
 	struct json_object *o = json_object_new_object();
 	const struct hpcvm_vcpu_stats *s = &v->now;
+	struct shares share = vcpu_shares(v);
 	struct rates rate = rates(v);
 
 	json_add(o, "domain", vm_identity(v->vm));
 	json_add_u64(o, "vcpu", s->vcpu);
 	json_add(o, "cpu", vcpu_owns(s) ? json_object_new_int(s->cpu) : NULL);
 	json_add_str(o, "tick_mode", vcpu_tick_word(s));
+	json_add(o, "guest_percent", rate_json(share.guest));
+	json_add(o, "hypervisor_percent", rate_json(share.hypervisor));
+	json_add(o, "out_percent", rate_json(share.out));
 	json_add(o, "ticks_per_s", rate_json(rate.ticks));
 	json_add(o, "all_irqs_per_s", rate_json(rate.irqs));
 	json_add(o, "exits_per_s", rate_json(rate.exits));
@@ -278,10 +297,11 @@ const struct command cmd_top = {
 	.name = "top",
 	.args = "[--once|--json] [--seconds N]",
 	.summary = "watch the vCPUs of all VMs on their cores",
-	.help = "Show a line for each vCPU of each VM that the caller may look at: its CPU,\n"
-		"what becomes of the tick there, timer and all interrupts, exits and\n"
-		"preemptions a second, and migrations and changes of affinity put back since\n"
-		"it came to this core. Ctrl-C ends it.\n\n"
+	.help = "Show a line for each vCPU of each VM that the caller may look at: its CPU, how\n"
+		"much of its time goes to the guest, to the hypervisor, and to others while it\n"
+		"is scheduled out, in percent; what becomes of the tick there, timer and all\n"
+		"interrupts, exits and preemptions a second, and migrations and changes of\n"
+		"affinity put back since it came to this core. Ctrl-C ends it.\n\n"
 		"      --json       print JSON, once\n"
 		"      --once       print it once, as also if stdout is no terminal\n"
 		"      --seconds N  count for so long each time (2)\n\n"

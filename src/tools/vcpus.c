@@ -35,6 +35,13 @@ const char *vcpu_tick_word(const struct hpcvm_vcpu_stats *s)
 	return "unknown";
 }
 
+int vcpus_open(int dev, uint64_t id, struct hpcvm_error *e)
+{
+	int handle = hpcvm_vm_open_flags(dev, id, HPCVM_OPEN_TIMES, e);
+
+	return handle < 0 && e->reason == HPCVM_REASON_TIMES ? hpcvm_vm_open(dev, id, e) : handle;
+}
+
 uint64_t clock_ns(void)
 {
 	struct timespec t;
@@ -82,6 +89,9 @@ static void since(struct vcpu *v, const struct vcpu *first)
 	v->then.all_irqs = 0;
 	v->then.preempted = 0;
 	v->then.preempted_ns = 0;
+	v->then.guest_ns = 0;
+	v->then.hypervisor_ns = 0;
+	v->then.out_ns = 0;
 	for (size_t i = 0; i < HPCVM_GAPS; i++)
 		v->then.gaps[i] = 0;
 }
@@ -138,6 +148,17 @@ double vcpu_exit_rate(const struct vcpu *v, uint64_t then, uint64_t now)
 {
 	return v->then_ns && v->now_ns > v->then_ns ?
 	       (now - then) * 1e9 / (v->now_ns - v->then_ns) : NAN;
+}
+
+struct shares vcpu_shares(const struct vcpu *v)
+{
+	const struct hpcvm_vcpu_stats *a = &v->then, *b = &v->now;
+	double guest = b->guest_ns - a->guest_ns, out = b->out_ns - a->out_ns;
+	double hypervisor = b->hypervisor_ns - a->hypervisor_ns, percent;
+
+	percent = vcpu_owns(b) && v->then_ns && guest + hypervisor + out ?
+		  100 / (guest + hypervisor + out) : NAN;
+	return (struct shares){ guest * percent, hypervisor * percent, out * percent };
 }
 
 struct rate_word rate_word(double rate)

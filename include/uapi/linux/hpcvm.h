@@ -240,6 +240,8 @@ enum {
  * @HPCVM_REASON_TICK_MODE: no such tick mode; detail: what was given.
  * @HPCVM_REASON_TICK: the core's tick cannot be suppressed in the mode that
  *	was asked for; detail: &enum hpcvm_tick_why.
+ * @HPCVM_REASON_TIMES: this kernel's KVM does not tell when a guest is entered
+ *	and left (the tracepoints kvm_entry and kvm_exit).
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -314,6 +316,7 @@ enum hpcvm_reason {
 	HPCVM_REASON_NO_CLAIM = 69,
 	HPCVM_REASON_TICK_MODE = 70,
 	HPCVM_REASON_TICK = 71,
+	HPCVM_REASON_TIMES = 72,
 };
 
 /**
@@ -429,9 +432,19 @@ struct hpcvm_vm_create {
 #define HPCVM_VM_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_VM_CREATE)
 
 /**
+ * enum hpcvm_open_flag - what a handle is for besides looking
+ * @HPCVM_OPEN_TIMES: while it is open, count where the time of vCPUs that own
+ *	a core goes: guest_ns, hypervisor_ns and out_ns of HPCVM_VCPU_STATS, of
+ *	all VMs. Each entry to a guest takes a little longer then.
+ */
+enum hpcvm_open_flag {
+	HPCVM_OPEN_TIMES = 1 << 0,
+};
+
+/**
  * struct hpcvm_vm_open - ioctl(HPCVM_VM_OPEN), on the device
  * @size: sizeof(struct hpcvm_vm_open).
- * @flags: must be 0: a read-only handle.
+ * @flags: bits of &enum hpcvm_open_flag.
  * @id: the VM's id (sysfs lists them).
  * @out_fd: out: the handle, close-on-exec.
  * @pad0: must be 0.
@@ -439,15 +452,16 @@ struct hpcvm_vm_create {
  * @pad: must be 0.
  * @detail: out: see @reason.
  *
- * Get a handle on a VM that any process owns. It takes HPCVM_QUERY and
- * HPCVM_MEM_VERIFY; once the VM has ended they fail with ENODEV
- * (%HPCVM_REASON_VM_GONE). For the uid that created the VM, and for
+ * Get a read-only handle on a VM that any process owns. It takes HPCVM_QUERY,
+ * HPCVM_MEM_VERIFY and HPCVM_VCPU_STATS; once the VM has ended they fail with
+ * ENODEV (%HPCVM_REASON_VM_GONE). For the uid that created the VM, and for
  * CAP_SYS_PTRACE.
  *
  * Errors:
  *
  * - ENOENT: %HPCVM_REASON_VM_UNKNOWN.
  * - EPERM: %HPCVM_REASON_NOT_PERMITTED.
+ * - EOPNOTSUPP: %HPCVM_REASON_TIMES.
  * - EMFILE, ENFILE: the caller or the node has no fd left.
  */
 struct hpcvm_vm_open {
@@ -1177,6 +1191,10 @@ enum hpcvm_stats_flag {
  * @reason: out: &enum hpcvm_reason.
  * @pad: must be 0.
  * @detail: out: see @reason.
+ * @guest_ns: out: how long, while somebody had a handle with %HPCVM_OPEN_TIMES
+ *	open, it was in the guest,
+ * @hypervisor_ns: out: in the kernel or in user space, on behalf of the guest,
+ * @out_ns: out: and not on its CPU. These three are all of that time.
  *
  * What has happened to a vCPU on its core. Numbers are exact, but not all of
  * one moment. Interrupts are the kernel's own counts of the CPU, the ones in
@@ -1228,6 +1246,9 @@ struct hpcvm_vcpu_stats {
 	__u32 reason;
 	__u32 pad;
 	__u64 detail;
+	__u64 guest_ns;
+	__u64 hypervisor_ns;
+	__u64 out_ns;
 };
 
 #define HPCVM_VCPU_STATS _IO(HPCVM_TYPE, HPCVM_CMD_VCPU_STATS)
