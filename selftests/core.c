@@ -3,7 +3,9 @@
  * Core claims: who may have which core, that a vCPU stays on its own, what
  * moves it, and that a core is free again however its owner ends.
  */
+#include <linux/capability.h>
 #include <linux/mempolicy.h>
+#include <sys/resource.h>
 #include "vcpu.h"
 
 FIXTURE(core)
@@ -501,6 +503,164 @@ TEST_F(core, cpu_goes_offline)
 	EXPECT_TRUE(bound_to(self->vcpu.tid, CPU_B));
 }
 
+/* HPCVM_CLAIM_FIFO */
+
+static int claim_fifo(int vm, int cpu)
+{
+	struct hpcvm_vcpu_claim c = vcpu_claim(0, cpu);
+
+	c.flags = HPCVM_CLAIM_FIFO;
+	return call(vm, HPCVM_VCPU_CLAIM, &c);
+}
+
+static bool is_fifo(pid_t tid)
+{
+	struct sched_param p;
+
+	return sched_getscheduler(tid) == (SCHED_FIFO | SCHED_RESET_ON_FORK) && !sched_getparam(tid, &p) &&
+	       p.sched_priority == 1;
+}
+
+static bool is_nice(pid_t tid, int nice)
+{
+	return sched_getscheduler(tid) == SCHED_OTHER && getpriority(PRIO_PROCESS, tid) == nice;
+}
+
+TEST_F(core, fifo)
+{
+	pid_t tid = self->vcpu.tid;
+
+	ASSERT_EQ(0, setpriority(PRIO_PROCESS, tid, 5));
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_A));
+	EXPECT_TRUE(is_fifo(tid));
+	EXPECT_EQ(HPCVM_CLAIM_FIFO, stats(self->vm, 0).claim);
+	EXPECT_TRUE(vcpu_spins(&self->vcpu));
+	/* It goes with the claim from core to core. */
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_B));
+	EXPECT_TRUE(is_fifo(tid));
+	ASSERT_EQ(0, run_only_on(tid, CPU_A));
+	EXPECT_TRUE(SOON(stats(self->vm, 0).cpu == CPU_A));
+	EXPECT_TRUE(is_fifo(tid));
+	ASSERT_EQ(0, release(self->vm, 0));
+	EXPECT_TRUE(is_nice(tid, 5));
+
+	/* Not asked for any more; made nicer meanwhile; changed by somebody else. */
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_A));
+	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
+	EXPECT_TRUE(is_nice(tid, 5));
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_A));
+	ASSERT_EQ(0, setpriority(PRIO_PROCESS, tid, 7));
+	ASSERT_EQ(0, release(self->vm, 0));
+	EXPECT_TRUE(is_nice(tid, 7));
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_A));
+	ASSERT_EQ(0, sched_setscheduler(tid, SCHED_RR, &(struct sched_param){ 2 }));
+	ASSERT_EQ(0, release(self->vm, 0));
+	EXPECT_EQ(SCHED_RR, sched_getscheduler(tid));
+}
+
+/* As effective of the calling thread. */
+static int set_nice_capability(bool on)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+
+	if (syscall(SYS_capget, &head, caps))
+		return errno;
+	caps[0].effective &= ~(1u << CAP_SYS_NICE);
+	caps[0].effective |= on << CAP_SYS_NICE;
+	return syscall(SYS_capset, &head, caps) ? errno : 0;
+}
+
+TEST_F(core, fifo_refused)
+{
+	struct hpcvm_vcpu_claim c = vcpu_claim(0, CPU_A);
+	pid_t tid = self->vcpu.tid;
+
+	c.flags = HPCVM_CLAIM_FIFO;
+	ASSERT_EQ(0, set_nice_capability(false));
+	EXPECT_REFUSED(self->vm, HPCVM_VCPU_CLAIM, &c, EPERM, HPCVM_REASON_NOT_NICE, 0);
+	ASSERT_EQ(0, set_nice_capability(true));
+	ASSERT_EQ(0, sched_setscheduler(tid, SCHED_BATCH, &(struct sched_param){}));
+	EXPECT_REFUSED(self->vm, HPCVM_VCPU_CLAIM, &c, EBUSY, HPCVM_REASON_POLICY, SCHED_BATCH);
+	ASSERT_EQ(0, sched_setscheduler(tid, SCHED_OTHER | SCHED_RESET_ON_FORK,
+					&(struct sched_param){}));
+	EXPECT_REFUSED(self->vm, HPCVM_VCPU_CLAIM, &c, EBUSY, HPCVM_REASON_POLICY,
+		       SCHED_RESET_ON_FORK);
+	EXPECT_EQ(HPCVM_CPU_ANY, stats(self->vm, 0).cpu);
+	EXPECT_EQ(SCHED_OTHER | SCHED_RESET_ON_FORK, sched_getscheduler(tid));
+
+	/* The claim that it has stays as it is. */
+	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
+	EXPECT_REFUSED(self->vm, HPCVM_VCPU_CLAIM, &c, EBUSY, HPCVM_REASON_POLICY,
+		       SCHED_RESET_ON_FORK);
+	EXPECT_EQ(CPU_A, stats(self->vm, 0).cpu);
+	EXPECT_EQ(0, stats(self->vm, 0).claim);
+}
+
+/* The other ends of a claim. */
+TEST_F(core, fifo_ends)
+{
+	const char *online = "/sys/devices/system/cpu/cpu3/online";
+
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_B));
+	ASSERT_EQ(0, put_text(online, "0"));
+	EXPECT_TRUE(SOON(stats(self->vm, 0).cpu == HPCVM_CPU_ANY));
+	EXPECT_TRUE(is_nice(self->vcpu.tid, 0));
+	ASSERT_EQ(0, put_text(online, "1"));
+	ASSERT_EQ(0, claim_fifo(self->vm, CPU_B));
+	EXPECT_TRUE(is_fifo(self->vcpu.tid));
+	close(self->vm);
+	EXPECT_TRUE(is_nice(self->vcpu.tid, 0));
+	self->vm = new_vm(self->dev, self->kvm);
+}
+
+/* What an ordinary task gets of its core in a second, in ms. */
+static long share_of_core(int cpu)
+{
+	struct timespec t = {};
+	atomic_long *ms = shared_page();
+	long got;
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		run_only_on(0, cpu);
+		for (;;) {
+			clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+			*ms = t.tv_sec * 1000 + t.tv_nsec / 1000000;
+		}
+	}
+	sleep(1);
+	got = *ms;
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	munmap(ms, SZ_4K);
+	return got;
+}
+
+/* No ordinary task comes before it, with its tick thinned too; and none is lost. */
+TEST_F(core, fifo_prevails)
+{
+	struct hpcvm_vcpu_claim c = vcpu_claim(0, CPU_A);
+	long fair, fifo;
+
+	ASSERT_EQ(0, put_text(CORES "thin_ticks", "1"));
+	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
+	fair = share_of_core(CPU_A);
+	c.flags = HPCVM_CLAIM_FIFO;
+	ASSERT_EQ(0, call(self->vm, HPCVM_VCPU_CLAIM, &c));
+	sleep(2);
+	EXPECT_TRUE(vcpu_spins(&self->vcpu));
+	fifo = share_of_core(CPU_A);
+	printf("# an ordinary task has %ld ms of a second, beside FIFO %ld\n", fair, fifo);
+	EXPECT_LT(250, fair);
+	EXPECT_GT(200, fifo);
+	EXPECT_GT(1000 * slow(), kernel_sleep(40));
+	ASSERT_EQ(0, release(self->vm, 0));
+	EXPECT_LT(250, share_of_core(CPU_A));
+	EXPECT_EQ(0, put_text(CORES "thin_ticks", "0"));
+}
+
 /* The account */
 
 /* A second task has its share at once, and the account says so. */
@@ -640,7 +800,7 @@ TEST_F(core, handle)
 	ASSERT_EQ(0, vcpu_start(&self->vcpu));
 }
 
-/* Ten rounds; thousands of them are scripts/stress'. */
+/* Ten rounds in peace; claims.c has those of a storm. */
 TEST_F(core, rounds)
 {
 	int i;

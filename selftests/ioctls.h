@@ -25,7 +25,7 @@
 	DEF(HPCVM_RESERVE_DROP, hpcvm_reserve_drop, detail, DEVICE, 0)		\
 	DEF(HPCVM_VCPU_ATTACH, hpcvm_vcpu_attach, detail, VM, 0)		\
 	DEF(HPCVM_VCPU_CLAIM, hpcvm_vcpu_claim, detail, VM,			\
-	    HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL)				\
+	    HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL | HPCVM_CLAIM_FIFO)		\
 	DEF(HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, detail, VM, 0)		\
 	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, HPCVM_STATS_MARK)
 

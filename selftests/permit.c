@@ -289,24 +289,36 @@ TEST_F(permit, list_cores)
 }
 
 /* 0, or the errno of the claim, or 99. */
-static int claim_a_core(void)
+static int claim_a_core(uint32_t flags)
 {
 	int dev = open_device(), kvm = new_kvm(), vm = new_vm(dev, kvm);
 	int vcpu = ioctl(kvm, KVM_CREATE_VCPU, 0);
 	void *run = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 
-	return vcpu_attach(vm, vcpu, run, NULL) ? 99 : claim(vm, 0, CPU_A);
+	struct hpcvm_vcpu_claim c = vcpu_claim(0, CPU_A);
+
+	c.flags = flags;
+	return vcpu_attach(vm, vcpu, run, NULL) ? 99 : call(vm, HPCVM_VCPU_CLAIM, &c);
 }
 
 /* A core that root has listed, and no other. */
 TEST_F(permit, claim_a_core)
 {
-	EXPECT_EQ(EPERM, AS(A_MEMBER, 0, claim_a_core()));
-	EXPECT_EQ(EPERM, AS(ROOT, 0, claim_a_core()));
+	EXPECT_EQ(EPERM, AS(A_MEMBER, 0, claim_a_core(0)));
+	EXPECT_EQ(EPERM, AS(ROOT, 0, claim_a_core(0)));
 	ASSERT_EQ(0, list_cores("2"));
-	EXPECT_EQ(99, AS(STRANGER, 0, claim_a_core()));
-	EXPECT_EQ(0, AS(A_MEMBER, 0, claim_a_core()));
-	EXPECT_TRUE(SOON(!AS(ROOT, 0, claim_a_core())));
+	EXPECT_EQ(99, AS(STRANGER, 0, claim_a_core(0)));
+	EXPECT_EQ(0, AS(A_MEMBER, 0, claim_a_core(0)));
+	EXPECT_TRUE(SOON(!AS(ROOT, 0, claim_a_core(0))));
+	EXPECT_TRUE(SOON(!list_cores("\n")));
+}
+
+TEST_F(permit, claim_with_fifo)
+{
+	ASSERT_EQ(0, list_cores("2"));
+	EXPECT_EQ(EPERM, AS(A_MEMBER, 0, claim_a_core(HPCVM_CLAIM_FIFO)));
+	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_NICE, claim_a_core(HPCVM_CLAIM_FIFO)));
+	EXPECT_TRUE(SOON(!AS(ROOT, 0, claim_a_core(HPCVM_CLAIM_FIFO))));
 	EXPECT_TRUE(SOON(!list_cores("\n")));
 }
 

@@ -101,8 +101,9 @@ static uint64_t value(struct runner *r, enum kind kind)
 	case OPEN_FLAGS:
 	case MEM_FLAGS:
 	case PARK_FLAGS:
-	case CLAIM_FLAGS:
 		return one_in(r, 30) ? any_number(r) : one_in(r, 2) ? 0 : draw(r, 4);
+	case CLAIM_FLAGS:
+		return one_in(r, 30) ? any_number(r) : one_in(r, 2) ? 0 : draw(r, 8);
 	case VCPU_ID:
 		return one_in(r, 12) ? any_number(r) : 0;
 	case CPU:

@@ -5,7 +5,7 @@
  *	main -> node, vm, vcpu, reserve    the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
- *	vcpu -> core, account, quiet       who owns which core, and what disturbs it
+ *	vcpu -> core, fifo, account, quiet who owns which core, and what disturbs it
  *	vm, vcpu -> times -> core          where its time goes, for who asks
  *	vcpu -> tick -> thin -> migrator   what becomes of the core's tick
  *	tick -> keeper -> core, thin       and of what it did for the node
@@ -359,6 +359,11 @@ int hpcvm_core_find(struct hpcvm_call *call, const struct hpcvm_claim *claim, in
 void hpcvm_core_own(struct hpcvm_claim *claim, int cpu);
 
 bool hpcvm_core_is_owned(int cpu);
+
+/* fifo.c: claims that no ordinary task comes before */
+int hpcvm_fifo_check(struct hpcvm_call *call, const struct task_struct *task);
+void hpcvm_fifo_on(struct task_struct *task);
+void hpcvm_fifo_off(struct task_struct *task);
 
 /* probe.c: tracepoints by their names */
 

@@ -91,7 +91,7 @@ static const struct op ops[] = {
 	OP(RESERVE_DROP, hpcvm_reserve_drop, detail, ON_DEVICE, NONE, hpcvm_reserve_drop),
 	OP(VCPU_ATTACH, hpcvm_vcpu_attach, detail, ON_VM, NONE, hpcvm_vcpu_attach),
 	OP(VCPU_CLAIM, hpcvm_vcpu_claim, detail, ON_VM, NONE, hpcvm_vcpu_claim,
-	   (HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL)),
+	   (HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL | HPCVM_CLAIM_FIFO)),
 	OP(VCPU_RELEASE, hpcvm_vcpu_release, detail, ON_VM, NONE, hpcvm_vcpu_release),
 	OP(VCPU_STATS, hpcvm_vcpu_stats, detail, ON_VM | ON_HANDLE, RESULTS, hpcvm_vcpu_stats,
 	   HPCVM_STATS_MARK),

@@ -49,6 +49,7 @@ struct vcpu {
 	struct hpcvm_account account;
 	struct hpcvm_tick tick;
 	cpumask_var_t before;		/* where the thread could run without a claim */
+	bool fifo;			/* it has FIFO priority from us */
 	u64 drifts, moves;
 };
 
@@ -170,11 +171,21 @@ static void leave_core(struct vcpu *v)
 	trace_release(v->claim.vm_id, v->claim.vcpu, v->claim.cpu);
 }
 
+static void set_fifo(struct vcpu *v, bool fifo)
+{
+	if (fifo && !v->fifo)
+		hpcvm_fifo_on(v->task);
+	else if (!fifo && v->fifo)
+		hpcvm_fifo_off(v->task);
+	v->fifo = fifo;
+}
+
 /* CPUs stay online. */
 static void let_go(struct vcpu *v)
 {
 	if (!has_core(v))
 		return;
+	set_fifo(v, false);
 	leave_core(v);
 	hpcvm_core_own(&v->claim, HPCVM_CPU_ANY);
 	/* None of these CPUs may be online any more. */
@@ -220,6 +231,7 @@ static int take(struct vcpu *v, int cpu, const struct hpcvm_tick *tick)
 	hpcvm_tick_prepare(&v->tick);
 	hpcvm_tick_begin(&v->tick, v->task);
 	hpcvm_quiet_settle();
+	set_fifo(v, v->claim.flags & HPCVM_CLAIM_FIFO);
 	trace_claim(v->claim.vm_id, v->claim.vcpu, cpu);
 	return 0;
 }
@@ -572,6 +584,8 @@ static int claim_core(struct hpcvm_call *call, struct vcpu *v)
 	err = min(cpu, 0);
 	if (!err && cmd->flags & HPCVM_CLAIM_LOCAL && !is_local(nodes, cpu))
 		err = hpcvm_refuse(call, -EINVAL, HPCVM_REASON_CORE_REMOTE, cpu_to_node(cpu));
+	if (!err && cmd->flags & HPCVM_CLAIM_FIFO && !v->fifo)
+		err = hpcvm_fifo_check(call, v->task);
 	if (!err)
 		err = hpcvm_tick_choose(call, cpu, cmd->tick, &tick);
 	if (!err)

@@ -576,6 +576,13 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 	case HPCVM_REASON_TIMES:
 		say(t, "this kernel's KVM does not tell when a guest is entered and left (it has no tracepoints)");
 		return;
+	case HPCVM_REASON_NOT_NICE:
+		say(t, "FIFO priority for vCPUs needs CAP_SYS_NICE (root has it)");
+		return;
+	case HPCVM_REASON_POLICY:
+		say(t, "the vCPU's thread has a scheduling policy of its own (%" PRIu64 "), which FIFO priority would lose; put it back with: chrt --other -p 0 TID",
+		    d);
+		return;
 	}
 	errno = e->err;
 	say(t, "%s failed for a reason that this program does not know (%u, detail %" PRIu64 "): %m",

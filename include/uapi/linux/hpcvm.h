@@ -242,6 +242,10 @@ enum {
  *	was asked for; detail: &enum hpcvm_tick_why.
  * @HPCVM_REASON_TIMES: this kernel's KVM does not tell when a guest is entered
  *	and left (the tracepoints kvm_entry and kvm_exit).
+ * @HPCVM_REASON_NOT_NICE: FIFO priority needs CAP_SYS_NICE.
+ * @HPCVM_REASON_POLICY: the vCPU's thread has not the ordinary scheduling
+ *	policy (SCHED_OTHER), or has SCHED_RESET_ON_FORK; detail: its policy, as
+ *	sched_getscheduler() says it.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -317,6 +321,8 @@ enum hpcvm_reason {
 	HPCVM_REASON_TICK_MODE = 70,
 	HPCVM_REASON_TICK = 71,
 	HPCVM_REASON_TIMES = 72,
+	HPCVM_REASON_NOT_NICE = 73,
+	HPCVM_REASON_POLICY = 74,
 };
 
 /**
@@ -991,10 +997,18 @@ struct hpcvm_vcpu_attach {
  *	siblings stay empty.
  * @HPCVM_CLAIM_LOCAL: refuse a core on another NUMA node than those that were
  *	promised for the VM's memory; where none was, any core is local.
+ * @HPCVM_CLAIM_FIFO: during the claim the vCPU's thread is SCHED_FIFO with
+ *	priority 1. Needs CAP_SYS_NICE, and a thread of SCHED_OTHER; it has that
+ *	back, with its nice value, when the claim ends, unless somebody else has
+ *	changed the policy meanwhile. Threads that it makes are SCHED_OTHER.
+ *	Danger: while the guest runs, no ordinary task of the core does, the
+ *	kernel's own threads and work that are bound to it included; who waits
+ *	for these waits for the guest (Documentation/cores.rst).
  */
 enum hpcvm_claim_flag {
 	HPCVM_CLAIM_SIBLING = 1 << 0,
 	HPCVM_CLAIM_LOCAL = 1 << 1,
+	HPCVM_CLAIM_FIFO = 1 << 2,
 };
 
 /**
@@ -1075,8 +1089,9 @@ enum hpcvm_tick_why {
  * - ENOENT: %HPCVM_REASON_VCPU_UNKNOWN.
  * - ESRCH: %HPCVM_REASON_VCPU_GONE.
  * - EPERM: %HPCVM_REASON_OTHER_MM, %HPCVM_REASON_CORE_NOT_LISTED,
- *   %HPCVM_REASON_CORE_LIMIT.
- * - EBUSY: %HPCVM_REASON_CORE_OWNED, %HPCVM_REASON_CORES_TAKEN.
+ *   %HPCVM_REASON_CORE_LIMIT, %HPCVM_REASON_NOT_NICE.
+ * - EBUSY: %HPCVM_REASON_CORE_OWNED, %HPCVM_REASON_CORES_TAKEN,
+ *   %HPCVM_REASON_POLICY.
  * - EOPNOTSUPP: %HPCVM_REASON_TICK.
  * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
  */
