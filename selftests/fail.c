@@ -14,6 +14,7 @@
  */
 #include <poll.h>
 #include "reserve.h"
+#include "vcpu.h"
 
 #define PAGES 3
 #define RAM (PAGES * SZ_2M)
@@ -97,14 +98,13 @@ struct own {
 };
 
 struct node {
-	long module;
-	int vms, reservations;
+	long module, kvm, vms, reservations, claims;
 };
 
-static int count_maps(void)
+static int count_lines(const char *path)
 {
 	static char text[1 << 16];
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), n = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), n = 0;
 	ssize_t got;
 
 	while ((got = read(fd, text, sizeof(text))) > 0)
@@ -116,13 +116,15 @@ static int count_maps(void)
 
 static struct own look_own(void)
 {
-	return (struct own){ .fds = open_fds(), .maps = count_maps() };
+	return (struct own){ .fds = open_fds(), .maps = count_lines("/proc/self/maps") };
 }
 
 static struct node look_node(void)
 {
 	return (struct node){
 		.module = get_number("/sys/module/hpcvm/refcnt"),
+		.kvm = get_number("/sys/module/kvm/refcnt"),
+		.claims = count_lines(CORES "claimed"),
 		.vms = count_entries(VMS), .reservations = nr_reservations(),
 	};
 }
@@ -377,6 +379,79 @@ static int watch(int dev)
 	return err;
 }
 
+/* This thread's, as the caller found it. */
+static void expect_affinity(const cpu_set_t *before)
+{
+	cpu_set_t now;
+
+	if (sched_getaffinity(0, sizeof(now), &now) || !CPU_EQUAL(before, &now))
+		fault.surprise = true;
+}
+
+static void expect_core(int vm, int cpu)
+{
+	if (stats(vm, 0).cpu != cpu || !bound_to(gettid(), cpu))
+		fault.surprise = true;
+}
+
+/* A vCPU of this thread, that gets a core, another one, is looked at, and gives it back. */
+static int own_core(int dev, int vm)
+{
+	struct hpcvm_vcpu_claim a = vcpu_claim(0, CPU_A), b = vcpu_claim(0, CPU_B);
+	struct hpcvm_vcpu_release release = { .size = sizeof(release) };
+	struct hpcvm_vm_open open = { .size = sizeof(open), .flags = HPCVM_OPEN_TIMES };
+	struct hpcvm_vcpu_stats s = { .size = sizeof(s) };
+	struct hpcvm_query query = { .size = sizeof(query) };
+	int err;
+
+	b.flags = HPCVM_CLAIM_FIFO;
+	err = FAULTY(vm, HPCVM_VCPU_CLAIM, &a);
+	if (err)
+		return err;
+	expect_core(vm, CPU_A);
+	err = FAULTY(vm, HPCVM_VCPU_CLAIM, &b);
+	expect_core(vm, err ? CPU_A : CPU_B);
+	if (!err)
+		err = call(vm, HPCVM_QUERY, &query);
+	open.id = query.vm_id;
+	if (!err)
+		err = FAULTY(dev, HPCVM_VM_OPEN, &open);
+	if (err)
+		return err;
+	err = FAULTY(open.out_fd, HPCVM_VCPU_STATS, &s);
+	UNDER_FAULT(close(open.out_fd));
+	if (!err)
+		err = FAULTY(vm, HPCVM_VCPU_RELEASE, &release);
+	return err;
+}
+
+static int vcpu(int dev)
+{
+	int kvm = new_kvm(), vm = new_vm(dev, kvm), fd = ioctl(kvm, KVM_CREATE_VCPU, 0), err;
+	void *run = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct hpcvm_vcpu_attach attach = { .size = sizeof(attach), .vcpu_fd = fd,
+		.run = (uintptr_t)run };
+	cpu_set_t before;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	err = FAULTY(vm, HPCVM_VCPU_ATTACH, &attach);
+	if (!err)
+		err = own_core(dev, vm);
+	UNDER_FAULT(close(vm));
+	expect_affinity(&before);
+	munmap(run, SZ_4K);
+	close(fd);
+	close(kvm);
+	return err;
+}
+
+/* The first claim of a node that has had none for a while: the probes are placed. */
+static int first_vcpu(int dev)
+{
+	usleep(1500000);
+	return vcpu(dev);
+}
+
 /* From the first call of a VM to its last, each of them under fault. */
 static int whole_life(int dev)
 {
@@ -470,9 +545,10 @@ static int rounds(struct __test_metadata *_metadata, int (*scenario)(int dev), b
 		outcome = IN_CHILD(({ int o = play(scenario, nth); fflush(stdout); o; }));
 		after = look_node();
 		if (memcmp(&before, &after, sizeof(before)))
-			printf("# module %ld -> %ld, VMs %d -> %d, reservations %d -> %d\n",
-			       before.module, after.module, before.vms, after.vms,
-			       before.reservations, after.reservations);
+			printf("# module %ld -> %ld, kvm %ld -> %ld, VMs %ld -> %ld, reservations %ld -> %ld, claims %ld -> %ld\n",
+			       before.module, after.module, before.kvm, after.kvm, before.vms,
+			       after.vms, before.reservations, after.reservations,
+			       before.claims, after.claims);
 		else if ((outcome == HIT || outcome == CLEAN) &&
 			 (!slowly || pool_settles(SZ_2M, free)))
 			continue;
@@ -529,11 +605,13 @@ FIXTURE_SETUP(fail)
 	ASSERT_EQ(POOL_PAGES, pool_set(SZ_2M, 0, POOL_PAGES));
 	self->free = pool_free(SZ_2M);
 	self->kvm = new_kvm();
+	ASSERT_EQ(0, list_cores("2-3"));
 }
 
 FIXTURE_TEARDOWN(fail)
 {
 	close(self->kvm);
+	EXPECT_EQ(0, list_cores("\n"));
 	EXPECT_TRUE(pool_settles(SZ_2M, self->free));
 	pool_set(SZ_2M, HPCVM_NODE_ANY, 0);
 }
@@ -552,6 +630,8 @@ SWEEP(slot)
 SWEEP(adopt)
 SWEEP(verify)
 SWEEP(watch)
+SWEEP(vcpu)
+SWEEP(first_vcpu)
 SWEEP(whole_life)
 
 /* Only what is called from this range of code fails from now on; 0: whatever it is. */
