@@ -75,7 +75,7 @@ bench:
 
 .PHONY: stress
 stress:
-	@KERNEL=$(KERNEL) ROUNDS="$(ROUNDS)" SEED="$(SEED)" scripts/stress
+	@KERNEL=$(KERNEL) CLAIMS="$(CLAIMS)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" scripts/stress
 
 .PHONY: lint
 lint:
@@ -148,7 +148,7 @@ help:
 	@echo '  make run [KERNEL=6.1|6.12|7.2] [NODE=local]   the main job, with proof'
 	@echo '  make check [KERNELS="..."] [TESTS="..."]      all tests on all kernels'
 	@echo '  make bench [NODE=local]                       figures, each beside the stock way'
-	@echo '  make stress [ROUNDS=500] [SEED=1]             storms: kills, hotplug, pressure, rmmod'
+	@echo '  make stress [ROUNDS=500] [CLAIMS=1000]        storms: kills, hotplug, pressure, rmmod'
 	@echo '  make check-debug [DEBUG=kcsan] [TESTS="..."]  the tests on a sanitizer kernel,'
 	@echo '                                                and the lines they have executed'
 	@echo '  make fuzz [SECONDS=600] [SEED=1] [THREADS=4]  a fuzzer for /dev/hpcvm, there too;'

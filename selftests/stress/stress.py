@@ -21,6 +21,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HPCVM = TOP + "/build/user/hpcvm"
 CHURN = TOP + "/build/selftests/stress/churn"
+CLAIMS = TOP + "/build/selftests/claims"
 QEMU = "/cache/%s/bin/qemu-system-hpcvm" % os.path.basename(os.readlink(TOP + "/build/qemu"))
 KO = TOP + "/build/%s/hpcvm.ko" % os.uname().release
 POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
@@ -65,6 +66,7 @@ VICTIMS = {
     "keep": lambda dice: [HPCVM, "reserve", "--keep", "--size", "64M", "--count", "1"],
     "watch": lambda dice: [HPCVM, "proof", "--watch", dice.choice(os.listdir(TREE + "/vms") or ["1"])],
     "list": lambda dice: [HPCVM, "list"],
+    "claims": lambda dice: ["env", "ROUNDS=2", CLAIMS],
     "churn": lambda dice: [CHURN, str(dice.getrandbits(30)), "1500"],
 }
 
@@ -141,7 +143,7 @@ def state():
     for path, dirs, files in os.walk(TREE):
         tree += [path + "/" + name for name in dirs + files]
     left = [p for p in os.listdir("/proc") if p.isdigit() and os.path.exists("/proc/%s/exe" % p) and
-            os.path.basename(os.readlink("/proc/%s/exe" % p)) in ("churn", "hpcvm", "qemu-system-hpcvm")]
+            os.path.basename(os.readlink("/proc/%s/exe" % p)) in ("claims", "churn", "hpcvm", "qemu-system-hpcvm")]
     return {
         "pages": number(POOL + "nr_hugepages"),
         "free": number(POOL + "free_hugepages"),
@@ -149,6 +151,7 @@ def state():
         "surplus": number(POOL + "surplus_hugepages"),
         "module's users": number("/sys/module/hpcvm/refcnt"),
         "sysfs": sorted(tree),
+        "claims": open(TREE + "/cores/claimed").read(),
         "processes": left,
     }
 
