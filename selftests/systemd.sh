@@ -44,6 +44,29 @@ ok "  it stops" systemctl stop hpcvm-reserve
 is "  cleanly" "$(systemctl show -p Result --value hpcvm-reserve)" success
 is "  no page is free" "$(free_pages)" 0
 
+# The node's own programs keep off the cores of the domain, that are in its <vcpupin>.
+# A service of that name stands for irqbalance.
+echo IRQBALANCE_BANNED_CPULIST=1 >/etc/default/irqbalance
+printf '[Service]\nEnvironmentFile=-/etc/default/irqbalance\nExecStart=sleep infinity\n' \
+	>/etc/systemd/system/irqbalance.service
+systemctl start irqbalance
+slices="init.scope system.slice user.slice"
+# What systemd is told, what the kernel has, where systemd itself may run
+allowed()
+{
+	local s
+	for s in $slices; do
+		echo "$(systemctl show -p AllowedCPUs --value "$s")|$(cat "/sys/fs/cgroup/$s/cpuset.cpus.effective" 2>/dev/null)"
+	done | sort -u
+	sed -n 's/^Cpus_allowed_list:\t//p' /proc/1/status
+}
+banned() { tr '\0' '\n' <"/proc/$(systemctl show -p MainPID --value irqbalance)/environ" | sed -n 's/^IRQBALANCE_BANNED_CPULIST=//p'; }
+ok "hpcvm isolate" hpcvm isolate 1-3
+hpcvm isolate | sed 's/^/# /'
+is "  programs keep to CPU 0" "$(allowed | xargs)" "0|0 0"
+is "  machine.slice has no limit" "$(systemctl show -p AllowedCPUs --value machine.slice)" ""
+is "  irqbalance is told" "$(banned)" 1-3
+
 ok "a user of group libvirt defines the domain" as_user define Documentation/examples/hpcvm.xml
 ok "and starts it" as_user start hpcvm-example
 is "  which has drawn the reservation" "$(hpcvm reserve --list | wc -l)" 1
@@ -53,6 +76,12 @@ ok "the domain's processes are in that profile" \
 	grep -q "^libvirt-.*(enforce)" "/proc/$(cat "$vms"/*/pid)/attr/apparmor/current"
 ok "the guest boots" within 400 test -e /var/lib/hpcvm/guest/share/status
 ok "hpcvm proof" hpcvm proof hpcvm-example
+is "  it runs in machine.slice" "$(grep -c /machine.slice/ "/proc/$(cat "$vms"/*/pid)/cgroup")" 1
+ok "hpcvm isolate --undo" hpcvm isolate --undo
+is "  programs run anywhere" "$(allowed | xargs)" "|0-3 0-3"
+is "  irqbalance is told" "$(banned)" 1
+is "  no file is left" "$(find /run/systemd -path '*AllowedCPUs*' -o -path '*irqbalance.service.d*')" ""
+ok "  hpcvm proof" hpcvm proof hpcvm-example
 ok "the user may ask whether it runs" sh -c "runuser -u $user -- virsh -c qemu:///system domstate hpcvm-example | grep running"
 is "AppArmor had nothing of ours to deny" "$(ours)" ""
 

@@ -3,7 +3,7 @@
  * A node without the module: linked into a test, or preloaded into the hpcvm
  * command.
  *
- * Files below /dev/hpcvm, /sys and /proc are looked for in the directory
+ * Files below /dev/hpcvm, /sys, /proc and /run are looked for in the directory
  * that FAKE names, and nowhere else. The ioctls of hpcvm go to fake_ioctl,
  * or are answered from the file FAKE/answers: lines of a field and a number,
  * such as "query.node 0x83". The field "err" of a struct makes its ioctl
@@ -11,12 +11,15 @@
  * vCPU; of that, times and counters grow by what is said with each call, but for
  * what has its own lines for the first call, such as "then.cpu". "vcpu.gaps[N]" is
  * class N of the preemptions. After "stats.calls" of these calls they fail.
+ *
+ * FAKE_KILL=N kills the program with its Nth look at a file, but none that it runs.
  */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,12 +38,25 @@
 
 int (*fake_ioctl)(int fd, unsigned int cmd, void *arg);
 
+static void kill_at_last(void)
+{
+	static int left = -1;
+
+	if (left < 0) {
+		left = getenv("FAKE_KILL") ? atoi(getenv("FAKE_KILL")) : 0;
+		unsetenv("FAKE_KILL");
+	}
+	if (left && !--left)
+		raise(SIGKILL);
+}
+
 static const char *redirect(const char *path, char *buf)
 {
 	const char *fake = getenv("FAKE");
 
+	kill_at_last();
 	if (!fake || (strncmp(path, "/sys/", 5) && strncmp(path, "/proc/", 6) &&
-		      strcmp(path, "/dev/hpcvm")))
+		      strncmp(path, "/run/", 5) && strcmp(path, "/dev/hpcvm")))
 		return path;
 	snprintf(buf, PATH_MAX, "%s%s", fake, path);
 	return buf;
@@ -76,6 +92,41 @@ int access(const char *path, int mode)
 	char buf[PATH_MAX];
 
 	return REAL(access)(redirect(path, buf), mode);
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+	char buf[PATH_MAX];
+
+	return REAL(fopen)(redirect(path, buf), mode);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+	char buf[PATH_MAX];
+
+	return REAL(mkdir)(redirect(path, buf), mode);
+}
+
+int rmdir(const char *path)
+{
+	char buf[PATH_MAX];
+
+	return REAL(rmdir)(redirect(path, buf));
+}
+
+int unlink(const char *path)
+{
+	char buf[PATH_MAX];
+
+	return REAL(unlink)(redirect(path, buf));
+}
+
+int rename(const char *from, const char *to)
+{
+	char a[PATH_MAX], b[PATH_MAX];
+
+	return REAL(rename)(redirect(from, a), redirect(to, b));
 }
 
 int faccessat(int dir, const char *path, int mode, int flags)

@@ -7,7 +7,7 @@
 set -u
 
 export FAKE
-FAKE=$(mktemp -d)
+FAKE=$(mktemp -d) || exit
 trap 'rm -rf "$FAKE"' EXIT
 vms=$FAKE/sys/class/misc/hpcvm/vms
 n=0
@@ -111,7 +111,7 @@ ok "no command: usage on stderr, status 2" exits 2
 ok "names the commands" complains proof
 hpcvm --help
 ok "--help: status 0" exits 0
-for c in info list noise preempt proof reserve resume top; do
+for c in info isolate list noise preempt proof reserve resume top; do
 	ok "--help names $c" says "  $c "
 done
 hpcvm --version
@@ -120,7 +120,7 @@ hpcvm frob
 ok "unknown command: status 2" exits 2
 hpcvm help frob
 ok "help for an unknown command: status 2" exits 2
-for c in info list noise preempt proof reserve resume top; do
+for c in info isolate list noise preempt proof reserve resume top; do
 	hpcvm help $c
 	ok "help $c: status 0" exits 0
 	ok "help $c: usage" says "Usage: hpcvm $c"
@@ -700,6 +700,229 @@ rm -r "$vms/10/vcpus"
 
 rm -r "$vms/3/vcpus"
 answers
+
+# --- isolate: a node of four cores with two CPUs each, 0,4 to 3,7
+sys=$FAKE/sys/devices/system
+for ((i = 0; i < 8; i++)); do
+	mkdir -p "$sys/cpu/cpu$i/topology" "$sys/cpu/cpu$i/cpufreq" "$sys/cpu/cpu$i/power"
+	echo "$((i % 4)),$((i % 4 + 4))" >"$sys/cpu/cpu$i/topology/thread_siblings_list"
+done
+echo 0-7 >"$sys/cpu/possible"
+echo 0-6 >"$sys/cpu/online"
+mkdir -p "$FAKE/run" "$FAKE/proc/irq" "$FAKE/proc/sys/kernel" "$FAKE/proc/sys/vm" "$FAKE/sys/kernel/mm/ksm" \
+	"$FAKE/sys/kernel/mm/transparent_hugepage" "$FAKE/sys/devices/virtual/workqueue" "$sys/machinecheck/machinecheck0"
+node=(proc/irq/default_smp_affinity=ff "sys/devices/virtual/workqueue/cpumask=ffffffff,000000ff"
+	"proc/sys/kernel/watchdog_cpumask=2,6" proc/sys/kernel/timer_migration=1 proc/sys/kernel/numa_balancing=1
+	proc/sys/kernel/sched_rt_runtime_us=950000 proc/sys/vm/stat_interval=1 sys/kernel/mm/ksm/run=0
+	"sys/kernel/mm/transparent_hugepage/enabled=always [madvise] never"
+	sys/devices/system/cpu/cpu2/cpufreq/scaling_governor=schedutil
+	sys/devices/system/cpu/cpu1/cpufreq/scaling_governor=schedutil
+	sys/devices/system/cpu/cpu2/power/energy_perf_bias=6
+	"sys/class/misc/hpcvm/cores/claimable=1,5")
+as_at_first()
+{
+	local f
+	for f in "${node[@]}"; do echo "${f#*=}" >"$FAKE/${f%%=*}"; done
+}
+# restored: each first line is what it was, as written
+restored()
+{
+	local f was
+	for f in "${node[@]}"; do
+		was=${f#*=}
+		is_now "${f%%=*}" "$was" || { [[ $was = *"["* ]] && is_now "${f%%=*}" madvise; } || return
+	done
+	[ ! -e "$state" ]
+}
+is_now() { [ "$(head -n 1 "$FAKE/$1")" = "$2" ]; }
+state=$FAKE/run/hpcvm/isolate
+thp=$FAKE/sys/kernel/mm/transparent_hugepage/enabled
+as_at_first
+
+for o in "" "," 2- -2 2-1 a 2,,3 "2,6," 8192 99999999999 0x2 "2;6" 2-15:2; do
+	hpcvm isolate -- "$o"
+	ok "isolate '$o': status 2" exits 2
+done
+hpcvm isolate --undo 2
+ok "isolate --undo takes no list: status 2" exits 2
+hpcvm isolate
+ok "nothing is isolated: status 0" exits 0
+ok "  said so" says "no core is isolated"
+hpcvm isolate --undo
+ok "nothing to undo: status 0" exits 0
+for o in "0,4=CPU 0's core" "2,4,6=CPU 0's core" "0-6=CPU 0's core" "2=all its siblings, 2,6" "3,7=CPU 7 is not there" \
+	"8=CPU 8 is not there"; do
+	hpcvm isolate "${o%%=*}"
+	ok "isolate ${o%%=*}: status 1" exits 1
+	ok "  said why" complains "${o#*=}"
+done
+ok "  no state" [ ! -e "$state" ]
+hpcvm isolate 2,6 --json
+ok "isolate: status 0" exits 0
+ok "  JSON" json '$j->{ok} && $j->{cores} eq "2,6" && !@{$j->{notes}} && 11 == @{$j->{settings}} && grep { $_->{name} eq "stat_interval" && $_->{set} eq "10" && $_->{was} eq "1" && $_->{now} eq "10" && $_->{target} eq "/proc/sys/vm/stat_interval" } @{$j->{settings}}'
+ok "  a mask without them" is_now proc/irq/default_smp_affinity bb
+ok "  a longer one" is_now sys/devices/virtual/workqueue/cpumask ffffffff,000000bb
+ok "  where nothing is left: all others" is_now proc/sys/kernel/watchdog_cpumask 0-1,3-5,7
+ok "  a word" is_now sys/kernel/mm/transparent_hugepage/enabled never
+ok "  of the cores" is_now sys/devices/system/cpu/cpu2/cpufreq/scaling_governor performance
+ok "  of no others" is_now sys/devices/system/cpu/cpu1/cpufreq/scaling_governor schedutil
+ok "  guests may have them" is_now sys/class/misc/hpcvm/cores/claimable 1-2,5-6
+cp "$state" "$FAKE/state"
+hpcvm isolate
+ok "isolate shows: status 0" exits 0
+ok "  the cores" says "isolated: CPUs 2,6"
+ok "  what was" says "10, was 1"
+ok "  what the node has not" says "irqbalance           nothing to set"
+hpcvm isolate 2,6
+ok "the same once more: status 0" exits 0
+ok "  what was is what was at first" diff <(sort "$state") <(sort "$FAKE/state")
+hpcvm isolate 1,5
+ok "others: status 1" exits 1
+ok "  what to do" complains "CPUs 2,6 are isolated; undo that first: hpcvm isolate --undo"
+hpcvm isolate --undo
+ok "undo: status 0" exits 0
+ok "  all is as it was" restored
+hpcvm isolate --undo
+ok "undo once more: status 0" exits 0
+
+# Killed on its way: the state is there, some settings are as they were.
+as_at_first
+hpcvm isolate 2,6
+echo 1 >"$FAKE/proc/sys/vm/stat_interval"
+echo ff >"$FAKE/proc/irq/default_smp_affinity"
+hpcvm isolate 2,6
+ok "isolate after a kill goes on" is_now proc/sys/vm/stat_interval 10
+ok "  what was is what was at first" diff <(sort "$state") <(sort "$FAKE/state")
+echo 1 >"$FAKE/proc/sys/vm/stat_interval"
+hpcvm isolate --undo
+ok "undo after a kill: all is as it was" restored
+
+# What somebody else has changed is theirs.
+as_at_first
+hpcvm isolate 2,6
+echo 30 >"$FAKE/proc/sys/vm/stat_interval"
+hpcvm isolate --json
+ok "changed since: status 1" exits 1
+ok "  a sentence" json '@{$j->{failed}} == 1 && $j->{failed}[0] =~ /stat_interval.*"30" and no longer "10"/'
+hpcvm isolate --undo
+ok "undo: status 0" exits 0
+ok "  it is left" is_now proc/sys/vm/stat_interval 30
+ok "  said so" says 'stat_interval (/proc/sys/vm/stat_interval) is left as it is, "30"'
+as_at_first
+hpcvm isolate 2,6
+rm "$FAKE/proc/sys/vm/stat_interval"
+hpcvm isolate --undo
+ok "what is gone needs nothing: status 0" exits 0
+ok "  no state" [ ! -e "$state" ]
+
+# All or nothing: a file that reads as an empty line and cannot be written.
+as_at_first
+ln -sf /dev/full "$FAKE/proc/sys/kernel/numa_balancing"
+hpcvm isolate 2,6
+ok "one setting fails: status 1" exits 1
+ok "  said which" complains 'nothing is isolated: numa_balancing: /proc/sys/kernel/numa_balancing cannot be "0": No space left'
+rm "$FAKE/proc/sys/kernel/numa_balancing"
+echo 1 >"$FAKE/proc/sys/kernel/numa_balancing"
+ok "  all is as it was" restored
+as_at_first
+hpcvm isolate 2,6
+ln -sf /dev/full "$thp"
+sed -i 's|\(/enabled\)\tnever\t|\1\t\t|' "$state"
+hpcvm isolate --undo
+ok "one cannot be undone: status 1" exits 1
+ok "  said which" complains "transparent pages stays as it is"
+ok "  it alone stays written down" [ "$(wc -l <"$state")" = 2 ]
+rm "$thp"
+echo "always madvise [never]" >"$thp"
+sed -i 's|\(/enabled\)\t\t|\1\tnever\t|' "$state"
+hpcvm isolate --undo
+ok "then it can: all is as it was" restored
+for text in "" x "2,6
+foo	/x	1	2" "2,6
+stat_interval	/x"; do
+	echo "$text" >"$state"
+	hpcvm isolate --undo --json
+	ok "a damaged state: status 1" exits 1
+	ok "  said so" json '$j->{failed}[0] =~ /is not as this version/'
+done
+rm "$state"
+
+# systemd, and a daemon of its own
+mkdir -p "$FAKE/bin" "$FAKE/units" "$FAKE"/sys/fs/cgroup/{init.scope,system.slice,machine.slice,user.slice,x.mount} \
+	"$FAKE/run/systemd/system" "$FAKE/run/systemd/system.control/user.slice.d" "$FAKE/proc/77"
+cat >"$FAKE/bin/systemctl" <<'END'
+#!/bin/bash
+unset LD_PRELOAD
+control=${FAKE:?}/run/systemd/system.control
+case $1 in
+show) cat "$FAKE/units/$4.${2#*=}" 2>/dev/null; exit 0 ;;
+set-property)
+	[ "$3" != "$(cat "$FAKE/refuse" 2>/dev/null)" ] || { echo "Failed to set unit properties: no"; exit 1; }
+	mkdir -p "$control/$3.d"
+	echo "${5#*=}" | tee "$FAKE/units/$3.AllowedCPUs" >"$control/$3.d/50-AllowedCPUs.conf" ;;
+daemon-reload)
+	for u in init.scope system.slice user.slice; do
+		cat "$control/$u.d/50-AllowedCPUs.conf" >"$FAKE/units/$u.AllowedCPUs" 2>/dev/null
+	done
+	exit 0 ;;
+try-restart)
+	env=$(cat "$FAKE/run/hpcvm/irqbalance" 2>/dev/null)
+	printf 'A=1\0%s\0B=2\0' "${env:-IRQBALANCE_BANNED_CPULIST=3}" >"$FAKE/proc/77/environ" ;;
+*) exit 1 ;;
+esac
+END
+chmod +x "$FAKE/bin/systemctl"
+echo 77 >"$FAKE/units/irqbalance.service.MainPID"
+printf 'A=1\0IRQBALANCE_BANNED_CPULIST=3\0' >"$FAKE/proc/77/environ"
+echo "0 2 4-7" | tee "$FAKE/units/user.slice.AllowedCPUs" \
+	>"$FAKE/run/systemd/system.control/user.slice.d/50-AllowedCPUs.conf"
+unit() { [ "$(cat "$FAKE/units/$1.AllowedCPUs" 2>/dev/null)" = "$2" ]; }
+path=$PATH
+PATH=$FAKE/bin:$PATH
+as_at_first
+hpcvm isolate 2,6
+ok "with systemd: status 0" exits 0
+ok "  a slice without a limit" unit system.slice 0-1,3-5,7
+ok "  one with a limit" unit user.slice 0,4-5,7
+ok "  not that of VMs" [ ! -e "$FAKE/units/machine.slice.AllowedCPUs" ]
+ok "  irqbalance keeps off, too" grep -qz IRQBALANCE_BANNED_CPULIST=2-3,6 "$FAKE/proc/77/environ"
+hpcvm isolate --json
+ok "  shown" json '$j->{ok} && 3 == (grep { $_->{name} eq "slices" } @{$j->{settings}}) && grep { $_->{name} eq "irqbalance" && $_->{set} eq "2-3,6" && $_->{was} eq "3" } @{$j->{settings}}'
+hpcvm isolate --undo
+ok "  undo: status 0" exits 0
+ok "  a slice without a limit" unit system.slice ""
+ok "  one with a limit" unit user.slice "0 2 4-7"
+ok "  irqbalance" grep -qz IRQBALANCE_BANNED_CPULIST=3 "$FAKE/proc/77/environ"
+ok "  no file of ours is left" [ -z "$(find "$FAKE/run" -type f ! -name '*.lock' ! -path '*/user.slice.d/*')" ]
+ok "  all is as it was" restored
+as_at_first
+# Killed with each of its looks at a file, and undone; undoing likewise.
+killed()
+{
+	local k bad=0
+	for ((k = 1; k < 1000; k += 1 + k / 40)); do
+		as_at_first
+		[ "$1" = isolate ] || hpcvm isolate 2,6
+		FAKE_KILL=$k hpcvm isolate "${@:2}"
+		[ "$status" = 137 ] || break
+		hpcvm isolate --undo
+		{ [ "$status" = 0 ] && restored && unit system.slice "" && unit user.slice "0 2 4-7" &&
+			! grep -qz 'LIST=.*6' "$FAKE/proc/77/environ"; } || bad=$((bad + 1))
+	done
+	echo "# $1: killed up to look $k at a file, $bad times not undone"
+	hpcvm isolate --undo
+	[ "$k" -gt 20 ] && [ "$bad" = 0 ]
+}
+ok "isolate killed at any moment can be undone" killed isolate 2,6
+ok "undo, too" killed undo --undo
+as_at_first
+echo user.slice >"$FAKE/refuse"
+hpcvm isolate 2,6
+ok "a slice that is refused: status 1" exits 1
+ok "  said which" complains "slices: user.slice cannot be kept to CPUs 0,4-5,7: Failed to set unit properties: no"
+ok "  all is as it was" eval 'restored && unit system.slice ""'
+PATH=$path
+rm -r "${FAKE:?}/run" "${FAKE:?}/proc" "${FAKE:?}/sys/fs" "${FAKE:?}/sys/devices"
 
 # --- reserve
 for o in "" "--size 2M" "--count 1" "--size 2M --count 0" "--size 2M --count 1025" "--size 2X --count 1" \

@@ -3,7 +3,7 @@
 
 _hpcvm()
 {
-	local cur=$2 commands="info list noise preempt proof reserve resume top" vms=/sys/class/misc/hpcvm/vms file
+	local cur=$2 commands="info isolate list noise preempt proof reserve resume top" vms=/sys/class/misc/hpcvm/vms file
 	local words=() IFS=$'\n'
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -17,6 +17,9 @@ _hpcvm()
 		;;
 	info | list)
 		words=(--json --help)
+		;;
+	isolate)
+		words=(--undo --json --help)
 		;;
 	noise | preempt | proof | resume)
 		words=(--json --help)

@@ -19,6 +19,7 @@
 
 static const struct command *const commands[] = {
 	&cmd_info,
+	&cmd_isolate,
 	&cmd_list,
 	&cmd_noise,
 	&cmd_preempt,

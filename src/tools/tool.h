@@ -36,6 +36,7 @@ struct command {
 };
 
 extern const struct command cmd_info;
+extern const struct command cmd_isolate;
 extern const struct command cmd_list;
 extern const struct command cmd_noise;
 extern const struct command cmd_preempt;
