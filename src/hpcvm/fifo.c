@@ -35,7 +35,11 @@ int hpcvm_fifo_check(struct hpcvm_call *call, const struct task_struct *task)
 	return 0;
 }
 
-/** hpcvm_fifo_on() - give it the lowest priority that is above all ordinary tasks' */
+/**
+ * hpcvm_fifo_on() - give it the lowest priority that is above all ordinary tasks',
+ * unless somebody else has changed it since
+ * @task: the thread.
+ */
 void hpcvm_fifo_on(struct task_struct *task)
 {
 	static const struct sched_attr fifo = {
@@ -45,7 +49,8 @@ void hpcvm_fifo_on(struct task_struct *task)
 		.sched_priority = 1,
 	};
 
-	WARN_ON_ONCE(sched_setattr_nocheck(task, &fifo));
+	if (READ_ONCE(task->policy) == SCHED_NORMAL)
+		WARN_ON_ONCE(sched_setattr_nocheck(task, &fifo));
 }
 
 /** hpcvm_fifo_off() - and back, unless somebody else has changed it since */

@@ -277,7 +277,7 @@ static void settle_mode(struct vcpu *v)
 	hpcvm_tick_begin(&v->tick, v->task);
 }
 
-/* Have the vCPUs of these cores elsewhere for a moment. */
+/* Have the vCPUs of these cores elsewhere for a moment, where others run, too. */
 static void idle_cores(const struct cpumask *cores, int elsewhere, unsigned int ms)
 {
 	struct vcpu *v;
@@ -286,6 +286,8 @@ static void idle_cores(const struct cpumask *cores, int elsewhere, unsigned int 
 		if (!has_core(v) || !cpumask_test_cpu(v->claim.cpu, cores))
 			continue;
 		hpcvm_account_ours(&v->account, true);
+		if (v->fifo)
+			hpcvm_fifo_off(v->task);
 		set_cpus_allowed_ptr(v->task, cpumask_of(elsewhere));
 	}
 	msleep(ms);
@@ -295,6 +297,8 @@ static void idle_cores(const struct cpumask *cores, int elsewhere, unsigned int 
 		/* Or somebody has chosen another one meanwhile: the next look is for that. */
 		if (cpumask_equal(v->task->cpus_ptr, cpumask_of(elsewhere)))
 			set_cpus_allowed_ptr(v->task, cpumask_of(v->claim.cpu));
+		if (v->fifo)
+			hpcvm_fifo_on(v->task);
 		hpcvm_account_ours(&v->account, false);
 	}
 }
