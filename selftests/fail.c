@@ -425,7 +425,14 @@ static int own_core(int dev, int vm)
 	return err;
 }
 
-static int vcpu(int dev)
+static int one_claim(int dev, int vm)
+{
+	struct hpcvm_vcpu_claim claim = vcpu_claim(0, CPU_A);
+
+	return FAULTY(vm, HPCVM_VCPU_CLAIM, &claim);
+}
+
+static int attached(int dev, int (*then)(int dev, int vm))
 {
 	int kvm = new_kvm(), vm = new_vm(dev, kvm), fd = ioctl(kvm, KVM_CREATE_VCPU, 0), err;
 	void *run = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -436,7 +443,7 @@ static int vcpu(int dev)
 	sched_getaffinity(0, sizeof(before), &before);
 	err = FAULTY(vm, HPCVM_VCPU_ATTACH, &attach);
 	if (!err)
-		err = own_core(dev, vm);
+		err = then(dev, vm);
 	UNDER_FAULT(close(vm));
 	expect_affinity(&before);
 	munmap(run, SZ_4K);
@@ -445,11 +452,16 @@ static int vcpu(int dev)
 	return err;
 }
 
-/* The first claim of a node that has had none for a while: the probes are placed. */
-static int first_vcpu(int dev)
+static int vcpu(int dev)
+{
+	return attached(dev, own_core);
+}
+
+/* The first of a node that has had none for a while: the probes are placed. */
+static int first_claim(int dev)
 {
 	usleep(1500000);
-	return vcpu(dev);
+	return attached(dev, one_claim);
 }
 
 /* From the first call of a VM to its last, each of them under fault. */
@@ -631,7 +643,7 @@ SWEEP(adopt)
 SWEEP(verify)
 SWEEP(watch)
 SWEEP(vcpu)
-SWEEP(first_vcpu)
+SWEEP(first_claim)
 SWEEP(whole_life)
 
 /* Only what is called from this range of code fails from now on; 0: whatever it is. */
