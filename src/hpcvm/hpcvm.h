@@ -7,7 +7,7 @@
  *	vm   -> watch -> verify
  *	vcpu -> core, fifo, account, quiet who owns which core, and what disturbs it
  *	vm, vcpu -> times -> core          where its time goes, for who asks
- *	vcpu -> tick -> thin -> migrator   what becomes of the core's tick
+ *	vcpu -> tick -> thin -> migrator   how the core's tick is thinned
  *	tick -> keeper -> core, thin       and of what it did for the node
  *	reserve -> memory
  *
