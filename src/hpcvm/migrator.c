@@ -104,7 +104,7 @@ static void on_group_active(void *unused, void *group, u32 state, u32 bit)
 	m->child = ACTIVE(state) == bit ? g : NULL;
 }
 
-/* Somebody has gone idle. If that makes a thinned core the migrator, it hears. */
+/* Somebody has gone idle. If that gives a duty to a thinned core, it hears. */
 static void on_group_inactive(void *unused, void *group, u32 state, u32 bit)
 {
 	struct group *g = note(group, state);
@@ -118,8 +118,8 @@ static void on_group_inactive(void *unused, void *group, u32 state, u32 bit)
 		const struct member *m = per_cpu_ptr(&members, cpu);
 		const struct group *own = READ_ONCE(m->group);
 
-		if ((own == g && m->bit == MIGRATOR(state)) ||
-		    (own && READ_ONCE(own->parent) == g && own->bit == MIGRATOR(state)))
+		if (own && m->bit == MIGRATOR(READ_ONCE(own->state)) &&
+		    (own == g || (READ_ONCE(own->parent) == g && own->bit == MIGRATOR(state))))
 			hpcvm_thin_poke(cpu);
 	}
 }
