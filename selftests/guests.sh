@@ -89,7 +89,7 @@ is "  the machine" "$(virsh dumpxml one | grep -o "machine='[^']*'")" "machine='
 devices one | sed 's/^/# /'
 is "  VNC answers" "$(rfb one)" "RFB 003.008"
 ok "  GRUB starts from the disk" says 200 one "GRUB: Debian"
-ok "  cloud-init ran" says 400 one "cloud-init: made-by-cloud-init, / on /dev/vda3, BIOS"
+ok "  cloud-init ran" says 700 one "cloud-init: made-by-cloud-init, / on /dev/vda3, BIOS"
 ok "  userspace is up" says 100 one "made-by-cloud-init login:"
 ok "  hpcvm proof" hpcvm proof one
 is "  its pages of 1 GiB" "$(cat "$pool_1g/free_hugepages")" 0
