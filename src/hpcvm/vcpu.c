@@ -443,6 +443,27 @@ static int lock_cores(struct hpcvm_call *call)
 	return err ? hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0) : 0;
 }
 
+/* Enter the VM, by @lock, and the cores, and do something with one of its vCPUs. */
+static int with_vcpu(struct hpcvm_call *call, u32 id, int (*lock)(struct hpcvm_call *call),
+		     int (*fn)(struct hpcvm_call *call, struct vcpu *v))
+{
+	int err = lock(call);
+	struct vcpu *v;
+
+	if (err)
+		return err;
+	v = find(call, id);
+	err = PTR_ERR_OR_ZERO(v);
+	if (!err)
+		err = lock_cores(call);
+	if (!err) {
+		err = fn(call, v);
+		hpcvm_cores_unlock();
+	}
+	hpcvm_vm_unlock(call->vm);
+	return err;
+}
+
 /* HPCVM_VCPU_ATTACH */
 
 /* Is this address the vCPU's kvm_run, in the caller's address space? */
@@ -625,24 +646,16 @@ static int claim(struct hpcvm_call *call, struct vcpu *v)
 int hpcvm_vcpu_claim(struct hpcvm_call *call)
 {
 	const struct hpcvm_vcpu_claim *cmd = call->cmd;
-	int err = check_claim(call, cmd);
-	struct vcpu *v;
 
-	if (err)
-		return err;
-	err = hpcvm_vm_lock_own(call);
-	if (err)
-		return err;
-	v = find(call, cmd->vcpu);
-	err = PTR_ERR_OR_ZERO(v);
-	if (!err)
-		err = lock_cores(call);
-	if (!err) {
-		err = claim(call, v);
-		hpcvm_cores_unlock();
-	}
-	hpcvm_vm_unlock(call->vm);
-	return err;
+	return check_claim(call, cmd) ?: with_vcpu(call, cmd->vcpu, hpcvm_vm_lock_own, claim);
+}
+
+static int release(struct hpcvm_call *call, struct vcpu *v)
+{
+	if (!has_core(v))
+		return hpcvm_refuse(call, -ENOENT, HPCVM_REASON_NO_CLAIM, v->claim.vcpu);
+	release_core(v);
+	return 0;
 }
 
 /**
@@ -654,28 +667,11 @@ int hpcvm_vcpu_claim(struct hpcvm_call *call)
 int hpcvm_vcpu_release(struct hpcvm_call *call)
 {
 	const struct hpcvm_vcpu_release *cmd = call->cmd;
-	struct vcpu *v;
-	int err;
 
 	if (cmd->pad0)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    offsetof(struct hpcvm_vcpu_release, pad0));
-	err = hpcvm_vm_lock_own(call);
-	if (err)
-		return err;
-	v = find(call, cmd->vcpu);
-	err = PTR_ERR_OR_ZERO(v);
-	if (!err)
-		err = lock_cores(call);
-	if (!err) {
-		if (has_core(v))
-			release_core(v);
-		else
-			err = hpcvm_refuse(call, -ENOENT, HPCVM_REASON_NO_CLAIM, cmd->vcpu);
-		hpcvm_cores_unlock();
-	}
-	hpcvm_vm_unlock(call->vm);
-	return err;
+	return with_vcpu(call, cmd->vcpu, hpcvm_vm_lock_own, release);
 }
 
 /* HPCVM_VCPU_STATS */
@@ -699,6 +695,20 @@ static void read_stats(struct hpcvm_call *call, const struct vcpu *v,
 	hpcvm_tick_read(&v->tick, stats);
 }
 
+static int tell(struct hpcvm_call *call, struct vcpu *v)
+{
+	read_stats(call, v, call->cmd);
+	return 0;
+}
+
+static int tell_and_mark(struct hpcvm_call *call, struct vcpu *v)
+{
+	read_stats(call, v, call->cmd);
+	if (has_core(v))
+		hpcvm_account_mark(&v->account);
+	return 0;
+}
+
 /**
  * hpcvm_vcpu_stats() - HPCVM_VCPU_STATS
  * @call: on a VM fd or a handle.
@@ -709,8 +719,6 @@ int hpcvm_vcpu_stats(struct hpcvm_call *call)
 {
 	struct hpcvm_vcpu_stats *cmd = call->cmd;
 	bool mark = cmd->flags & HPCVM_STATS_MARK;
-	struct vcpu *v;
-	int err;
 
 	if (mark && !call->owner)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_FLAGS, HPCVM_STATS_MARK);
@@ -718,21 +726,7 @@ int hpcvm_vcpu_stats(struct hpcvm_call *call)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    offsetof(struct hpcvm_vcpu_stats, pad0));
 	*cmd = (struct hpcvm_vcpu_stats){ .size = cmd->size, .vcpu = cmd->vcpu };
-	err = hpcvm_vm_lock(call);
-	if (err)
-		return err;
-	v = find(call, cmd->vcpu);
-	err = PTR_ERR_OR_ZERO(v);
-	if (!err)
-		err = lock_cores(call);
-	if (!err) {
-		read_stats(call, v, cmd);
-		if (mark && has_core(v))
-			hpcvm_account_mark(&v->account);
-		hpcvm_cores_unlock();
-	}
-	hpcvm_vm_unlock(call->vm);
-	return err;
+	return with_vcpu(call, cmd->vcpu, hpcvm_vm_lock, mark ? tell_and_mark : tell);
 }
 
 /* The module */
