@@ -10,39 +10,17 @@
 
 FIXTURE(core)
 {
-	int dev;
-	int kvm;
-	int vm;
-	uint64_t id;
-	char *ram;
-	struct vcpu vcpu;
+	SPINNING_VM;
 };
 
 FIXTURE_SETUP(core)
 {
-	struct hpcvm_vm_create create;
-
-	self->dev = open_device();
-	ASSERT_LE(0, self->dev);
-	ASSERT_EQ(0, list_cores("2-3"));
-	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->kvm = spinning_kvm(self->ram);
-	create = vm_create(self->kvm);
-	ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create));
-	self->vm = create.out_fd;
-	self->id = create.out_id;
-	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
-	ASSERT_EQ(0, vcpu_start(&self->vcpu));
+	SPINNING_VM_SETUP("2-3");
 }
 
 FIXTURE_TEARDOWN(core)
 {
-	vcpu_stop(&self->vcpu);
-	close(self->vm);
-	close(self->kvm);
-	close(self->dev);
-	munmap(self->ram, VCPU_RAM);
-	EXPECT_TRUE(SOON(list_cores("\n") == 0));
+	SPINNING_VM_TEARDOWN();
 	EXPECT_EQ(0, count_entries(VMS));
 	put_text(CORES "user_limit", "0");
 }

@@ -10,33 +10,17 @@
 
 FIXTURE(quiet)
 {
-	int dev;
-	int kvm;
-	int vm;
-	char *ram;
-	struct vcpu vcpu;
+	SPINNING_VM;
 };
 
 FIXTURE_SETUP(quiet)
 {
-	self->dev = open_device();
-	ASSERT_LE(0, self->dev);
-	ASSERT_EQ(0, list_cores("2-3"));
-	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->kvm = spinning_kvm(self->ram);
-	self->vm = new_vm(self->dev, self->kvm);
-	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
-	ASSERT_EQ(0, vcpu_start(&self->vcpu));
+	SPINNING_VM_SETUP("2-3");
 }
 
 FIXTURE_TEARDOWN(quiet)
 {
-	vcpu_stop(&self->vcpu);
-	close(self->vm);
-	close(self->kvm);
-	close(self->dev);
-	munmap(self->ram, VCPU_RAM);
-	EXPECT_TRUE(SOON(list_cores("\n") == 0));
+	SPINNING_VM_TEARDOWN();
 }
 
 static const char *irq_file(int irq, const char *name)

@@ -10,11 +10,8 @@ enum { ONE = 4, ONE_TOO = 5, TWO = 6 };
 
 FIXTURE(smt)
 {
-	int dev;
-	int kvm;
-	int vm;
-	char *ram;
-	struct vcpu vcpu, second;
+	SPINNING_VM;
+	struct vcpu second;
 };
 
 static bool is_one_core(void)
@@ -33,28 +30,16 @@ FIXTURE_SETUP(smt)
 {
 	if (!is_one_core())
 		SKIP(return, "this kernel sees no SMT siblings here: 6.1 asks for TOPOEXT, which TCG has not");
-	self->dev = open_device();
-	ASSERT_LE(0, self->dev);
-	ASSERT_EQ(0, list_cores("4-7"));
-	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->kvm = spinning_kvm(self->ram);
-	self->vm = new_vm(self->dev, self->kvm);
-	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
+	SPINNING_VM_SETUP("4-7");
 	self->second = self->vcpu;
 	self->second.id = 1;
-	ASSERT_EQ(0, vcpu_start(&self->vcpu));
 	ASSERT_EQ(0, vcpu_start(&self->second));
 }
 
 FIXTURE_TEARDOWN(smt)
 {
 	vcpu_stop(&self->second);
-	vcpu_stop(&self->vcpu);
-	close(self->vm);
-	close(self->kvm);
-	close(self->dev);
-	munmap(self->ram, VCPU_RAM);
-	EXPECT_TRUE(SOON(list_cores("\n") == 0));
+	SPINNING_VM_TEARDOWN();
 	put_text(CORES "user_limit", "0");
 	put_text(CORES "thin_ticks", "0");
 }

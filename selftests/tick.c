@@ -14,38 +14,22 @@
 
 FIXTURE(tick)
 {
-	int dev;
-	int kvm;
-	int vm;
-	char *ram;
-	struct vcpu vcpu;
+	SPINNING_VM;
 };
 
 FIXTURE_SETUP(tick)
 {
 	if (slow() > 1)
 		SKIP(return, "a sanitizer kernel has a periodic tick here");
-	self->dev = open_device();
-	ASSERT_LE(0, self->dev);
-	ASSERT_EQ(0, list_cores("1-3"));
+	SPINNING_VM_SETUP("1-3");
 	ASSERT_EQ(0, put_text(CORES "thin_ticks", "1"));
-	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->kvm = spinning_kvm(self->ram);
-	self->vm = new_vm(self->dev, self->kvm);
-	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
-	ASSERT_EQ(0, vcpu_start(&self->vcpu));
 }
 
 FIXTURE_TEARDOWN(tick)
 {
 	if (slow() > 1)
 		return;
-	vcpu_stop(&self->vcpu);
-	close(self->vm);
-	close(self->kvm);
-	close(self->dev);
-	munmap(self->ram, VCPU_RAM);
-	EXPECT_TRUE(SOON(list_cores("\n") == 0));
+	SPINNING_VM_TEARDOWN();
 	EXPECT_EQ(0, get_number(CORES "missed_probes"));
 	put_text(CORES "thin_ticks", "0");
 	put_text(CORES "max_defer_us", "500000");

@@ -7,13 +7,8 @@
 
 FIXTURE(times)
 {
-	int dev;
-	int kvm;
-	int vm;
-	uint64_t id;
+	SPINNING_VM;
 	long taken;		/* of kvm.ko, before anybody asks */
-	char *ram;
-	struct vcpu vcpu;
 };
 
 /* Users of kvm.ko: who takes a tracepoint from it is one. -1: it is built in. */
@@ -24,31 +19,14 @@ static long taken(void)
 
 FIXTURE_SETUP(times)
 {
-	struct hpcvm_vm_create create;
-
-	self->dev = open_device();
-	ASSERT_LE(0, self->dev);
-	ASSERT_EQ(0, list_cores("2-3"));
-	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->kvm = spinning_kvm(self->ram);
-	create = vm_create(self->kvm);
-	ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create));
-	self->vm = create.out_fd;
-	self->id = create.out_id;
-	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };
-	ASSERT_EQ(0, vcpu_start(&self->vcpu));
+	SPINNING_VM_SETUP("2-3");
 	self->taken = taken();
 }
 
 FIXTURE_TEARDOWN(times)
 {
-	vcpu_stop(&self->vcpu);
-	close(self->vm);
-	close(self->kvm);
-	close(self->dev);
-	munmap(self->ram, VCPU_RAM);
+	SPINNING_VM_TEARDOWN();
 	put_text(CORES "thin_ticks", "0");
-	EXPECT_TRUE(SOON(list_cores("\n") == 0));
 }
 
 static int open_timed(int dev, uint64_t id)

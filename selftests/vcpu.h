@@ -259,4 +259,41 @@ static inline double kernel_sleep(int ms)
 	return (now_ns() - begin) / 1e6;
 }
 
+/*
+ * What the tests of cores stand on: a VM of ours with a vCPU that spins, and some
+ * cores that are listed. For FIXTURE(), FIXTURE_SETUP() and FIXTURE_TEARDOWN().
+ */
+#define SPINNING_VM							\
+	int dev;							\
+	int kvm;							\
+	int vm;								\
+	uint64_t id;							\
+	char *ram;							\
+	struct vcpu vcpu
+
+#define SPINNING_VM_SETUP(_list) do {					\
+	struct hpcvm_vm_create create_;					\
+	self->dev = open_device();					\
+	ASSERT_LE(0, self->dev);					\
+	ASSERT_EQ(0, list_cores(_list));				\
+	self->ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE,	\
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);		\
+	self->kvm = spinning_kvm(self->ram);				\
+	create_ = vm_create(self->kvm);					\
+	ASSERT_EQ(0, call(self->dev, HPCVM_VM_CREATE, &create_));	\
+	self->vm = create_.out_fd;					\
+	self->id = create_.out_id;					\
+	self->vcpu = (struct vcpu){ .kvm = self->kvm, .vm = self->vm, .ram = self->ram };	\
+	ASSERT_EQ(0, vcpu_start(&self->vcpu));				\
+} while (0)
+
+#define SPINNING_VM_TEARDOWN() do {					\
+	vcpu_stop(&self->vcpu);						\
+	close(self->vm);						\
+	close(self->kvm);						\
+	close(self->dev);						\
+	munmap(self->ram, VCPU_RAM);					\
+	EXPECT_TRUE(SOON(list_cores("\n") == 0));			\
+} while (0)
+
 #endif
