@@ -73,8 +73,9 @@ struct hpcvm_watch;
  * @detail: belongs to @reason.
  * @new_file: the file that a successful call leaves behind.
  * @new_fd: where the new fd stands in @cmd.
- * @reservation: it comes or goes with this call; hpcvm_reserve_settle() hears
- *	whether the call has succeeded.
+ * @settle: if not NULL, hears whether a call has succeeded whose handler has;
+ *	if not, it undoes it.
+ * @reservation: reserve.c's: it comes or goes with this call.
  *
  * A handler that makes an fd leaves the file in @new_file and the place for
  * its number in @new_fd; the dispatcher writes all results and installs the
@@ -89,6 +90,7 @@ struct hpcvm_call {
 	u64 detail;
 	struct file *new_file;
 	s32 *new_fd;
+	void (*settle)(struct hpcvm_call *call, bool done);
 	struct reservation *reservation;
 };
 
@@ -226,7 +228,6 @@ void hpcvm_reserve_exit(void);
 int hpcvm_mem_create(struct hpcvm_call *call);
 int hpcvm_reserve_park(struct hpcvm_call *call);
 int hpcvm_reserve_drop(struct hpcvm_call *call);
-void hpcvm_reserve_settle(struct reservation *r, bool done);
 
 /* kvm.c: what KVM says of a VM; nothing of KVM is linked */
 

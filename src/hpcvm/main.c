@@ -168,14 +168,9 @@ static int finish(const struct op *op, union cmd *cmd, struct hpcvm_call *call,
 	return 0;
 }
 
-static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr, void __user *arg)
+static long dispatch(struct hpcvm_call *call, unsigned int on, unsigned int nr, void __user *arg)
 {
 	const struct op *op = find_op(nr, on);
-	struct hpcvm_call call = {
-		.vm = watch ? hpcvm_watch_vm(watch) : NULL,
-		.watch = watch,
-		.owner = on == ON_VM,
-	};
 	union cmd cmd = {};
 	u32 usize;
 	int err;
@@ -192,35 +187,49 @@ static long dispatch(struct hpcvm_watch *watch, unsigned int on, unsigned int nr
 	if (err)
 		return err;
 
-	call.cmd = &cmd;
-	err = check_common(op, &cmd, &call, arg);
+	call->cmd = &cmd;
+	err = check_common(op, &cmd, call, arg);
 	if (!err)
-		err = op->fn(&call);
+		err = op->fn(call);
 	if (err)
-		return tell(op, &call, arg, err);
+		return tell(op, call, arg, err);
 
 	cmd.head.size = usize;
-	err = finish(op, &cmd, &call, arg, usize);
-	if (call.reservation)
-		hpcvm_reserve_settle(call.reservation, !err);
-	return err == -EFAULT ? err : err ? tell(op, &call, arg, err) : 0;
+	err = finish(op, &cmd, call, arg, usize);
+	if (call->settle)
+		call->settle(call, !err);
+	return err == -EFAULT ? err : err ? tell(op, call, arg, err) : 0;
 }
 
 static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return dispatch(NULL, ON_DEVICE, cmd, (void __user *)arg);
+	struct hpcvm_call call = {};
+
+	return dispatch(&call, ON_DEVICE, cmd, (void __user *)arg);
+}
+
+static long watch_ioctl(struct hpcvm_watch *watch, unsigned int on, unsigned int cmd,
+			unsigned long arg)
+{
+	struct hpcvm_call call = {
+		.vm = hpcvm_watch_vm(watch),
+		.watch = watch,
+		.owner = on == ON_VM,
+	};
+
+	return dispatch(&call, on, cmd, (void __user *)arg);
 }
 
 /* The ioctls of a VM fd. */
 long hpcvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return dispatch(file->private_data, ON_VM, cmd, (void __user *)arg);
+	return watch_ioctl(file->private_data, ON_VM, cmd, arg);
 }
 
 /* The ioctls of a handle. */
 long hpcvm_handle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return dispatch(file->private_data, ON_HANDLE, cmd, (void __user *)arg);
+	return watch_ioctl(file->private_data, ON_HANDLE, cmd, arg);
 }
 
 static const struct file_operations device_fops = {

@@ -18,7 +18,7 @@
  *
  * A call that fails in its very last step, because its result cannot be
  * written, must not have parked or drawn anything. So a reservation comes and
- * goes in two steps, and hpcvm_reserve_settle() makes the second.
+ * goes in two steps, and settle() makes the second.
  */
 #include <linux/capability.h>
 #include <linux/cpuset.h>
@@ -183,12 +183,11 @@ static void tell_gone(void)
 	sysfs_notify(reservations_dir, NULL, "gone");
 }
 
-/**
- * hpcvm_reserve_settle() - the second step of a reservation's coming or going
- * @r: from the call that has parked or drawn it.
- * @done: the call has succeeded; else everything is as before it.
+/*
+ * The second step of a reservation's coming or going. @done: the call that has
+ * parked or drawn it has succeeded; else everything is as before it.
  */
-void hpcvm_reserve_settle(struct reservation *r, bool done)
+static void settle(struct reservation *r, bool done)
 {
 	bool going = r->state == GOING, stays = going ? !done : done;
 
@@ -205,6 +204,11 @@ void hpcvm_reserve_settle(struct reservation *r, bool done)
 	end(r);
 	if (going)
 		tell_gone();
+}
+
+static void settle_call(struct hpcvm_call *call, bool done)
+{
+	settle(call->reservation, done);
 }
 
 /* Drawing */
@@ -273,10 +277,11 @@ static struct file *draw(struct hpcvm_call *call)
 		return NULL;
 	file = hpcvm_memory_hand_out(&r->path);
 	if (IS_ERR(file)) {
-		hpcvm_reserve_settle(r, false);
+		settle(r, false);
 		return file;
 	}
 	call->reservation = r;
+	call->settle = settle_call;
 	cmd->out_reservation = r->id;
 	return file;
 }
@@ -455,6 +460,7 @@ int hpcvm_reserve_park(struct hpcvm_call *call)
 	if (err)
 		return err;
 	call->reservation = r;
+	call->settle = settle_call;
 	cmd->out_id = r->id;
 	return 0;
 }
