@@ -35,6 +35,7 @@ FIXTURE_SETUP(abi)
 {
 	struct hpcvm_vm_create create;
 	struct hpcvm_vm_open open = { .size = sizeof(open) };
+	struct hpcvm_monitor_create monitor = { .size = sizeof(monitor), .slots = 8 };
 
 	self->kvm = new_kvm();
 	ASSERT_LE(0, self->kvm);
@@ -46,6 +47,8 @@ FIXTURE_SETUP(abi)
 	open.id = create.out_id;
 	ASSERT_EQ(0, call(self->fd[ON_DEVICE], HPCVM_VM_OPEN, &open));
 	self->fd[ON_HANDLE] = open.out_fd;
+	ASSERT_EQ(0, call(self->fd[ON_DEVICE], HPCVM_MONITOR_CREATE, &monitor));
+	self->fd[ON_MONITOR] = monitor.out_fd;
 }
 
 FIXTURE_TEARDOWN(abi)
@@ -130,6 +133,8 @@ TEST_F(abi, pad)
 {
 	struct hpcvm_vm_open open = { .size = sizeof(open), .pad0 = 1 };
 	struct hpcvm_mem_adopt adopt = { .size = sizeof(adopt), .pad0 = 1 };
+	struct hpcvm_monitor_watch watch = { .size = sizeof(watch), .pad0 = 1 };
+	struct hpcvm_monitor_unwatch unwatch = { .size = sizeof(unwatch), .pad0 = 1 };
 	const struct ioctl_def *def;
 	int kind;
 
@@ -146,6 +151,10 @@ TEST_F(abi, pad)
 		       offsetof(struct hpcvm_vm_open, pad0));
 	EXPECT_REFUSED(self->fd[ON_VM], HPCVM_MEM_ADOPT, &adopt, EINVAL, HPCVM_REASON_PAD,
 		       offsetof(struct hpcvm_mem_adopt, pad0));
+	EXPECT_REFUSED(self->fd[ON_MONITOR], HPCVM_MONITOR_WATCH, &watch, EINVAL,
+		       HPCVM_REASON_PAD, offsetof(struct hpcvm_monitor_watch, pad0));
+	EXPECT_REFUSED(self->fd[ON_MONITOR], HPCVM_MONITOR_UNWATCH, &unwatch, EINVAL,
+		       HPCVM_REASON_PAD, offsetof(struct hpcvm_monitor_unwatch, pad0));
 }
 
 /* Two pages, the second one not there or read-only; a struct of @def across them. */
@@ -390,10 +399,11 @@ TEST_F(abi, query)
 	for (kind = 0; kind < KINDS; kind++) {
 		ASSERT_EQ(0, call(self->fd[kind], HPCVM_QUERY, &query));
 		EXPECT_EQ(HPCVM_API_VERSION, query.api_version);
-		EXPECT_EQ(HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES, query.features);
+		EXPECT_EQ(HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES | HPCVM_FEATURE_MONITOR,
+			  query.features);
 		EXPECT_EQ(0, query.reason);
 		EXPECT_EQ(0, query.detail);
-		EXPECT_EQ(kind == ON_DEVICE, query.vm_id == 0);
+		EXPECT_EQ(kind == ON_DEVICE || kind == ON_MONITOR, query.vm_id == 0);
 	}
 	EXPECT_TRUE(query.node & HPCVM_NODE_PAGES_2M);
 	EXPECT_TRUE(query.node & HPCVM_NODE_KVM);

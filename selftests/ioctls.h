@@ -11,7 +11,7 @@
 #define IOCTLS_H
 
 #define IOCTLS(DEF)								\
-	DEF(HPCVM_QUERY, hpcvm_query, detail, DEVICE | VM | HANDLE, 0)		\
+	DEF(HPCVM_QUERY, hpcvm_query, detail, DEVICE | VM | HANDLE | MONITOR, 0)	\
 	DEF(HPCVM_VM_CREATE, hpcvm_vm_create, detail, DEVICE, 0)		\
 	DEF(HPCVM_VM_OPEN, hpcvm_vm_open, detail, DEVICE, HPCVM_OPEN_TIMES)	\
 	DEF(HPCVM_MEM_CREATE, hpcvm_mem_create, detail, DEVICE,			\
@@ -27,11 +27,15 @@
 	DEF(HPCVM_VCPU_CLAIM, hpcvm_vcpu_claim, detail, VM,			\
 	    HPCVM_CLAIM_SIBLING | HPCVM_CLAIM_LOCAL | HPCVM_CLAIM_FIFO)		\
 	DEF(HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, detail, VM, 0)		\
-	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, HPCVM_STATS_MARK)
+	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, HPCVM_STATS_MARK) \
+	DEF(HPCVM_MONITOR_CREATE, hpcvm_monitor_create, detail, DEVICE, 0)	\
+	DEF(HPCVM_MONITOR_WATCH, hpcvm_monitor_watch, detail, MONITOR, 0)	\
+	DEF(HPCVM_MONITOR_UNWATCH, hpcvm_monitor_unwatch, detail, MONITOR, 0)	\
+	DEF(HPCVM_MONITOR_STATS, hpcvm_monitor_stats, detail, MONITOR, 0)
 
 /* Kinds of fd: as bits in the table, as indices in a test. */
-enum { DEVICE = 1, VM = 2, HANDLE = 4 };
-enum { ON_DEVICE, ON_VM, ON_HANDLE, KINDS };
+enum { DEVICE = 1, VM = 2, HANDLE = 4, MONITOR = 8 };
+enum { ON_DEVICE, ON_VM, ON_HANDLE, ON_MONITOR, KINDS };
 
 static const struct ioctl_def {
 	const char *name;

@@ -7,6 +7,7 @@
  */
 #include <sched.h>
 #include <linux/capability.h>
+#include "monitor.h"
 #include "reserve.h"
 #include "vcpu.h"
 
@@ -320,6 +321,38 @@ TEST_F(permit, claim_with_fifo)
 	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_NICE, claim_a_core(HPCVM_CLAIM_FIFO)));
 	EXPECT_TRUE(SOON(!AS(ROOT, 0, claim_a_core(HPCVM_CLAIM_FIFO))));
 	EXPECT_TRUE(SOON(!list_cores("\n")));
+}
+
+/* A monitor of one's own, with @slots. */
+static int monitor_errno(uint32_t slots)
+{
+	struct hpcvm_monitor_create c = monitor_create(slots);
+	int dev = open_device();
+
+	return dev < 0 ? errno : call(dev, HPCVM_MONITOR_CREATE, &c);
+}
+
+TEST_F(permit, watch_own_memory)
+{
+	long long limit = get_number(MONITORS "user_limit");
+	char text[32];
+
+	EXPECT_EQ(EACCES, AS(STRANGER, 0, monitor_errno(10)));
+	EXPECT_EQ(0, AS(A_MEMBER, 0, monitor_errno(10)));
+	EXPECT_EQ(EACCES, AS(A_MEMBER, 0, put_text(MONITORS "user_limit", "100")));
+	EXPECT_EQ(EPERM, AS(LESS, CAP_SYS_ADMIN, put_text(MONITORS "user_limit", "100")));
+	EXPECT_EQ(EACCES, AS(NAMESPACE, 0, put_text(MONITORS "user_limit", "100")));
+	EXPECT_EQ(EINVAL, put_text(MONITORS "user_limit", "many"));
+	ASSERT_EQ(0, AS(ROOT, 0, put_text(MONITORS "user_limit", "100")));
+
+	/* What one user has is nothing to another. */
+	EXPECT_EQ(0, monitor_errno(100));
+	EXPECT_EQ(0, AS(A_MEMBER, 0, monitor_errno(100)));
+	EXPECT_EQ(EPERM, AS(A_MEMBER, 0, monitor_errno(101)));
+	EXPECT_EQ(EPERM, AS(NAMESPACE, 0, monitor_errno(101)));
+	EXPECT_EQ(EPERM, monitor_errno(1));
+	snprintf(text, sizeof(text), "%lld", limit);
+	EXPECT_EQ(0, put_text(MONITORS "user_limit", text));
 }
 
 TEST_F(permit, change_the_pool)

@@ -267,6 +267,15 @@ CALL(poll)
 	return n < 0 ? errno : fd.revents;
 }
 
+/* Events of a monitor; to memory that may not be there, and never waiting. */
+CALL(read)
+{
+	int fd = fd_of(arg[0]);
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return in_arena(arg[1], 8) ? result(read(fd, (void *)arg[1], arg[2] % PAGE)) : ERANGE;
+}
+
 static int read_attribute(const char *dir, uint64_t id, const char *name)
 {
 	char path[200], text[PAGE];
@@ -438,6 +447,16 @@ const struct call_def calls[] = {
 	      FIELD(6, PAD, hpcvm_vcpu_release, pad0)),
 	IOCTL("VCPU_STATS", 4, HPCVM_VCPU_STATS, hpcvm_vcpu_stats, VM_OR_HANDLE, CLAIM_FLAGS,
 	      FIELD(5, VCPU_ID, hpcvm_vcpu_stats, vcpu), FIELD(6, PAD, hpcvm_vcpu_stats, pad0)),
+	IOCTL("MONITOR_CREATE", 6, HPCVM_MONITOR_CREATE, hpcvm_monitor_create, DEV, FLAGS,
+	      FIELD(5, SLOTS, hpcvm_monitor_create, slots), ARG(6, NEW_MONITOR)),
+	IOCTL("MONITOR_WATCH", 12, HPCVM_MONITOR_WATCH, hpcvm_monitor_watch, MONITOR, FLAGS,
+	      FIELD(5, HVA, hpcvm_monitor_watch, addr), FIELD(6, LENGTH, hpcvm_monitor_watch, length),
+	      FIELD(7, PAD, hpcvm_monitor_watch, pad0), ARG(8, NEW_WATCH)),
+	IOCTL("MONITOR_UNWATCH", 6, HPCVM_MONITOR_UNWATCH, hpcvm_monitor_unwatch, MONITOR, FLAGS,
+	      FIELD(5, WATCH, hpcvm_monitor_unwatch, slot),
+	      FIELD(6, WATCH_COOKIE, hpcvm_monitor_unwatch, cookie),
+	      FIELD(7, PAD, hpcvm_monitor_unwatch, pad0)),
+	IOCTL("MONITOR_STATS", 2, HPCVM_MONITOR_STATS, hpcvm_monitor_stats, MONITOR, FLAGS),
 	{ .name = "command", .weight = 1, .run = run_command, .kind = { ANY_FD, COMMAND, SIZE } },
 	OTHER_CALL(open, 3, NEW_DEV),
 	OTHER_CALL(poke, 2, BYTE, BYTE),
@@ -461,6 +480,7 @@ const struct call_def calls[] = {
 	OTHER_CALL(dup, 2, ANY_FD, ANY_FD),
 	OTHER_CALL(reopen, 2, FILE_FD, BYTE, NEW_MEM),
 	OTHER_CALL(poll, 4, VM_OR_HANDLE, MS),
+	OTHER_CALL(read, 4, MONITOR, HVA, SIZE),
 	OTHER_CALL(show_vm, 3, VM_ID, ATTRIBUTE),
 	OTHER_CALL(show_reservation, 2, RESERVATION, ATTRIBUTE),
 	OTHER_CALL(uid, 1, UID),

@@ -23,6 +23,10 @@ uint64_t meaning(enum kind kind, uint64_t arg)
 		return arg < IDS ? table.vm_id[arg] : arg;
 	case RESERVATION:
 		return arg < IDS ? table.reservation[arg] : arg;
+	case WATCH:
+		return arg < IDS ? table.watch[arg] : arg;
+	case WATCH_COOKIE:
+		return arg < IDS ? table.cookie[arg] : arg;
 	default:
 		return arg;
 	}
@@ -68,6 +72,8 @@ static void keep_results(const struct call_def *def, const uint64_t *arg, const 
 	const struct hpcvm_vm_open *handle = cmd;
 	const struct hpcvm_mem_create *mem = cmd;
 	const struct hpcvm_reserve_park *park = cmd;
+	const struct hpcvm_monitor_create *monitor = cmd;
+	const struct hpcvm_monitor_watch *watch = cmd;
 	int last = call_args(def) - 1;
 
 	switch (def->cmd) {
@@ -83,6 +89,13 @@ static void keep_results(const struct call_def *def, const uint64_t *arg, const 
 		break;
 	case HPCVM_RESERVE_PARK:
 		table.reservation[arg[last] % IDS] = park->out_id;
+		break;
+	case HPCVM_MONITOR_CREATE:
+		put_fd(arg[last], monitor->out_fd);
+		break;
+	case HPCVM_MONITOR_WATCH:
+		table.watch[arg[last] % IDS] = watch->slot;
+		table.cookie[arg[last] % IDS] = watch->cookie;
 		break;
 	}
 }

@@ -48,7 +48,7 @@ static uint64_t resource(struct runner *r, enum kind kind)
 	if (kind == VM_OR_HANDLE)
 		kind = one_in(r, 2) ? VM : HANDLE;
 	if (kind == FILE_FD)
-		kind = one_in(r, 4) ? HUGE : MEM;
+		kind = one_in(r, 4) ? HUGE : one_in(r, 8) ? MONITOR : MEM;
 	return place(r, places_of(kind));
 }
 
@@ -89,6 +89,9 @@ static uint64_t value(struct runner *r, enum kind kind)
 	case VM_ID:
 	case RESERVATION:
 	case NEW_RESERVATION:
+	case WATCH:
+	case WATCH_COOKIE:
+	case NEW_WATCH:
 		return one_in(r, 20) ? any_number(r) : draw(r, IDS);
 	case WHERE:
 		return one_in(r, 8) ? draw(r, WHERES) : 0;
@@ -129,10 +132,12 @@ static uint64_t value(struct runner *r, enum kind kind)
 		return draw(r, 6);
 	case COUNT:
 		return one_in(r, 10) ? any_number(r) : draw(r, 4);
+	case SLOTS:
+		return one_in(r, 12) ? any_number(r) : 1 + draw(r, 4);
 	case REPORT_SIZE:
 		return one_in(r, 8) ? ONE_OF(r, 0, 1, 8, 0x70, 0x200, 0x1000, 0x1001, ~0U) : 0x70;
 	case COMMAND:
-		return one_in(r, 4) ? any_number(r) : 0xbc00 + draw(r, 0x22);
+		return one_in(r, 4) ? any_number(r) : 0xbc00 + draw(r, 0x38);
 	case MEMSLOT:
 		return draw(r, 3) | (one_in(r, 6) ? 1 << 16 : 0);
 	case MEMSLOT_FLAGS:

@@ -25,7 +25,7 @@ enum { PLAIN, AT_THE_END, CUT, READ_ONLY, NOWHERE, SHARED, IN_ARENA, WHERES };
 
 struct table {
 	_Atomic int fd[FDS];
-	_Atomic uint64_t vm_id[IDS], reservation[IDS];
+	_Atomic uint64_t vm_id[IDS], reservation[IDS], watch[IDS], cookie[IDS];
 	_Atomic pid_t child[CHILDREN];
 	atomic_int children;
 	int zero;
@@ -62,6 +62,7 @@ static inline struct places places_of(enum kind kind)
 	case MEM: case NEW_MEM: return (struct places){ 14, 8 };
 	case HUGE: case NEW_HUGE: return (struct places){ 22, 3 };
 	case OTHER: case NEW_OTHER: return (struct places){ 25, 3 };
+	case MONITOR: case NEW_MONITOR: return (struct places){ 28, 3 };
 	default: return (struct places){ 0, FDS };
 	}
 }

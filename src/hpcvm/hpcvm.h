@@ -2,7 +2,7 @@
 /*
  * What the objects of hpcvm.ko know of each other: functions, never fields.
  *
- *	main -> node, vm, vcpu, reserve    the device and its ioctls
+ *	main -> node, vm, vcpu, reserve, monitor   the device and its ioctls
  *	vm   -> slot, verify -> look -> memory, kvm, pagetable
  *	vm   -> watch -> verify
  *	vcpu -> core, fifo, account, quiet who owns which core, and what disturbs it
@@ -29,6 +29,8 @@
  *
  *	reservations_lock (reserve.c)   the list of reservations
  *	inode lock                      a file's size, flags and owner
+ *	monitors_lock (monitor.c)       the list of monitors
+ *	monitor->lock (raw)             one monitor's watches
  *
  * No memory of user space is touched under any of them, and mmap_lock is
  * never waited for once the VM is ending: either could make whoever closes
@@ -60,6 +62,7 @@ struct reservation;
 struct task_struct;
 struct tracepoint;
 
+struct hpcvm_monitor;
 struct hpcvm_vm;
 struct hpcvm_watch;
 
@@ -68,6 +71,7 @@ struct hpcvm_watch;
  * @cmd: the kernel's copy of the caller's struct.
  * @vm: the VM of the fd; NULL on the device.
  * @watch: the fd's; NULL on the device.
+ * @monitor: the fd's, if it is one.
  * @owner: the fd is the VM fd itself, not a handle.
  * @reason: enum hpcvm_reason.
  * @detail: belongs to @reason.
@@ -85,6 +89,7 @@ struct hpcvm_call {
 	void *cmd;
 	struct hpcvm_vm *vm;
 	struct hpcvm_watch *watch;
+	struct hpcvm_monitor *monitor;
 	bool owner;
 	u32 reason;
 	u64 detail;
@@ -105,6 +110,7 @@ static inline int hpcvm_refuse(struct hpcvm_call *call, int err, u32 reason, u64
 /* main.c */
 long hpcvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long hpcvm_handle_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long hpcvm_monitor_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* node.c: what this node can do */
 int hpcvm_query(struct hpcvm_call *call);
@@ -548,5 +554,13 @@ int hpcvm_vcpu_attach(struct hpcvm_call *call);
 int hpcvm_vcpu_claim(struct hpcvm_call *call);
 int hpcvm_vcpu_release(struct hpcvm_call *call);
 int hpcvm_vcpu_stats(struct hpcvm_call *call);
+
+/* monitor.c: is a cached registration still valid? */
+void hpcvm_monitors_init(struct kobject *device);
+void hpcvm_monitors_exit(void);
+int hpcvm_monitor_create(struct hpcvm_call *call);
+int hpcvm_monitor_watch(struct hpcvm_call *call);
+int hpcvm_monitor_unwatch(struct hpcvm_call *call);
+int hpcvm_monitor_stats(struct hpcvm_call *call);
 
 #endif

@@ -22,6 +22,7 @@
 #define ON_DEVICE 1
 #define ON_VM 2
 #define ON_HANDLE 4
+#define ON_MONITOR 8
 
 /* What all structs begin with, and what all of them carry. */
 struct head {
@@ -51,6 +52,10 @@ union cmd {
 	struct hpcvm_vcpu_claim vcpu_claim;
 	struct hpcvm_vcpu_release vcpu_release;
 	struct hpcvm_vcpu_stats vcpu_stats;
+	struct hpcvm_monitor_create monitor_create;
+	struct hpcvm_monitor_watch monitor_watch;
+	struct hpcvm_monitor_unwatch monitor_unwatch;
+	struct hpcvm_monitor_stats monitor_stats;
 };
 
 struct op {
@@ -77,7 +82,8 @@ struct op {
 	}
 
 static const struct op ops[] = {
-	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE, RESULTS, hpcvm_query),
+	OP(QUERY, hpcvm_query, detail, ON_DEVICE | ON_VM | ON_HANDLE | ON_MONITOR, RESULTS,
+	   hpcvm_query),
 	OP(VM_CREATE, hpcvm_vm_create, detail, ON_DEVICE, RESULTS, hpcvm_vm_create),
 	OP(VM_OPEN, hpcvm_vm_open, detail, ON_DEVICE, RESULTS, hpcvm_vm_open, HPCVM_OPEN_TIMES),
 	OP(MEM_CREATE, hpcvm_mem_create, detail, ON_DEVICE, RESULTS, hpcvm_mem_create,
@@ -95,6 +101,11 @@ static const struct op ops[] = {
 	OP(VCPU_RELEASE, hpcvm_vcpu_release, detail, ON_VM, NONE, hpcvm_vcpu_release),
 	OP(VCPU_STATS, hpcvm_vcpu_stats, detail, ON_VM | ON_HANDLE, RESULTS, hpcvm_vcpu_stats,
 	   HPCVM_STATS_MARK),
+	OP(MONITOR_CREATE, hpcvm_monitor_create, detail, ON_DEVICE, RESULTS, hpcvm_monitor_create),
+	OP(MONITOR_WATCH, hpcvm_monitor_watch, detail, ON_MONITOR, RESULTS, hpcvm_monitor_watch),
+	OP(MONITOR_UNWATCH, hpcvm_monitor_unwatch, detail, ON_MONITOR, NONE,
+	   hpcvm_monitor_unwatch),
+	OP(MONITOR_STATS, hpcvm_monitor_stats, detail, ON_MONITOR, RESULTS, hpcvm_monitor_stats),
 };
 
 static const struct op *find_op(unsigned int cmd, unsigned int on)
@@ -232,6 +243,14 @@ long hpcvm_handle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	return watch_ioctl(file->private_data, ON_HANDLE, cmd, arg);
 }
 
+/* The ioctls of a monitor. */
+long hpcvm_monitor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct hpcvm_call call = { .monitor = file->private_data };
+
+	return dispatch(&call, ON_MONITOR, cmd, (void __user *)arg);
+}
+
 static const struct file_operations device_fops = {
 	.owner = THIS_MODULE,
 	.open = nonseekable_open,
@@ -267,6 +286,7 @@ static int __init hpcvm_init(void)
 	hpcvm_vms_init(&device.this_device->kobj);
 	hpcvm_reserve_init(&device.this_device->kobj);
 	hpcvm_cores_init(&device.this_device->kobj);
+	hpcvm_monitors_init(&device.this_device->kobj);
 	/* For udev rules that write there. */
 	kobject_uevent(&device.this_device->kobj, KOBJ_CHANGE);
 	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
@@ -282,9 +302,10 @@ memory:
 	return err;
 }
 
-/* Every VM fd and handle holds the module, so none is left here. */
+/* Every fd but the device's holds the module, so none is left here. */
 static void __exit hpcvm_exit(void)
 {
+	hpcvm_monitors_exit();
 	hpcvm_cores_exit();
 	hpcvm_reserve_exit();
 	hpcvm_vms_exit();

@@ -35,6 +35,10 @@ static const char *const cmd_names[] = {
 	[HPCVM_CMD_VCPU_CLAIM] = "HPCVM_VCPU_CLAIM",
 	[HPCVM_CMD_VCPU_RELEASE] = "HPCVM_VCPU_RELEASE",
 	[HPCVM_CMD_VCPU_STATS] = "HPCVM_VCPU_STATS",
+	[HPCVM_CMD_MONITOR_CREATE] = "HPCVM_MONITOR_CREATE",
+	[HPCVM_CMD_MONITOR_WATCH] = "HPCVM_MONITOR_WATCH",
+	[HPCVM_CMD_MONITOR_UNWATCH] = "HPCVM_MONITOR_UNWATCH",
+	[HPCVM_CMD_MONITOR_STATS] = "HPCVM_MONITOR_STATS",
 };
 
 static const char *cmd_name(uint32_t cmd)
@@ -582,6 +586,23 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 	case HPCVM_REASON_POLICY:
 		say(t, "the vCPU's thread has a scheduling policy of its own (%" PRIu64 "), which FIFO priority would lose; put it back with: chrt --other -p 0 TID",
 		    d);
+		return;
+	case HPCVM_REASON_MONITOR_SLOTS:
+		say(t, "a monitor has from 1 to %" PRIu64 " slots", d);
+		return;
+	case HPCVM_REASON_MONITOR_LIMIT:
+		say(t, "the monitors of one user can have %" PRIu64 " slots in all, and would have more; the administrator sets the limit in "
+		    HPCVM_SYSFS "/monitors/user_limit", d);
+		return;
+	case HPCVM_REASON_MONITOR_MM:
+		say(t, "the monitor is another process's: only the one that has made it can use it (a child of fork() makes its own)");
+		return;
+	case HPCVM_REASON_WATCHES_FULL:
+		say(t, "all %" PRIu64 " slots of the monitor are taken; unwatch a range, or make the monitor with more",
+		    d);
+		return;
+	case HPCVM_REASON_WATCH_UNKNOWN:
+		say(t, "no watch has this cookie and slot %" PRIu64 "; it was ended before", d);
 		return;
 	}
 	errno = e->err;

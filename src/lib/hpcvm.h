@@ -2,8 +2,9 @@
 /*
  * libhpcvm: /dev/hpcvm from C.
  *
- * One function an ioctl, no state of its own, nothing hidden: every function
- * takes the fd it works on and returns 0 or a new fd, or a negative errno.
+ * One function an ioctl, nothing hidden: every function takes the fd it works on
+ * and returns 0 or a new fd, or a negative errno. Only a monitor, which is memory
+ * that is looked at without a call, is an object of its own.
  * Where it returns an error and was given a struct hpcvm_error, that says
  * which rule was broken, and hpcvm_explain() makes a sentence of it.
  *
@@ -298,6 +299,142 @@ int hpcvm_vcpu_stats(int vm, uint32_t vcpu, struct hpcvm_vcpu_stats *stats,
  * Return: 0 or a negative errno.
  */
 int hpcvm_vcpu_mark(int vm, uint32_t vcpu, struct hpcvm_error *error);
+
+/**
+ * DOC: Is a cached registration still valid?
+ *
+ * A monitor watches ranges of the address space that has opened it. If the pages
+ * behind a watched range may have changed, its generation has changed before the
+ * system call that changed them returns. Never a missed change; false ones are
+ * allowed.
+ */
+struct hpcvm_monitor;
+
+/**
+ * struct hpcvm_watch - a watched range
+ * @word: where its generation stands.
+ * @cookie: what that is as long as the range is as it was.
+ * @slot: for hpcvm_monitor_unwatch().
+ *
+ * A cache keeps it beside the registration. It is filled in once and only read
+ * then, so threads may share it.
+ */
+struct hpcvm_watch {
+	const uint64_t *word;
+	uint64_t cookie;
+	uint32_t slot;
+};
+
+/**
+ * hpcvm_watch_holds() - is the range as it was when it was watched?
+ * @watch: from hpcvm_monitor_watch(), not yet unwatched.
+ *
+ * No system call: one load with acquire semantics and a comparison. What the
+ * caller does next, such as to hand the registration to a device, is not done
+ * before the look. A change that some other thread makes at this very moment
+ * may be missed by it, as by any look: it is the program's own race, and that
+ * thread's system call has not returned. A change that has happened before, in
+ * this thread or in one that this thread has synchronised with, is always seen.
+ *
+ * Once it is false it stays so. After fork() it is false in the child.
+ *
+ * Return: non-zero if it is.
+ */
+static inline int hpcvm_watch_holds(const struct hpcvm_watch *watch)
+{
+	return __atomic_load_n(watch->word, __ATOMIC_ACQUIRE) == watch->cookie;
+}
+
+/**
+ * hpcvm_monitor_open() - a monitor of the calling process
+ * @slots: how many ranges it can watch at a time.
+ * @monitor: the new monitor.
+ * @error: if not NULL, why it failed.
+ *
+ * Needs the device, and no KVM. fork() is looked after by pthread_atfork(): in
+ * the child no watch holds, and nothing can be watched. A child made by a bare
+ * clone system call without CLONE_VM must not look: it has no such memory.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_monitor_open(uint32_t slots, struct hpcvm_monitor **monitor, struct hpcvm_error *error);
+
+/**
+ * hpcvm_monitor_close() - end a monitor and all its watches
+ * @monitor: from hpcvm_monitor_open(), or NULL. Nobody uses it any more, nor any
+ *	struct hpcvm_watch of it.
+ */
+void hpcvm_monitor_close(struct hpcvm_monitor *monitor);
+
+/**
+ * hpcvm_monitor_fd() - its fd, to poll
+ * @monitor: from hpcvm_monitor_open().
+ *
+ * Return: the fd; it is readable when hpcvm_monitor_read() has something.
+ */
+int hpcvm_monitor_fd(const struct hpcvm_monitor *monitor);
+
+/**
+ * hpcvm_monitor_sequence() - a number that grows when any watch changes
+ * @monitor: from hpcvm_monitor_open().
+ *
+ * Who has looked at all watches and finds it unchanged since before that need
+ * not look again.
+ *
+ * Return: the sequence, loaded with acquire semantics.
+ */
+uint64_t hpcvm_monitor_sequence(const struct hpcvm_monitor *monitor);
+
+/**
+ * hpcvm_monitor_watch() - HPCVM_MONITOR_WATCH
+ * @monitor: from hpcvm_monitor_open().
+ * @addr: where the range begins.
+ * @length: bytes.
+ * @watch: filled in.
+ * @error: if not NULL, why it failed.
+ *
+ * Watch first, register then, and look when the registration is done: if the
+ * watch does not hold any more, unregister and begin again.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_monitor_watch(struct hpcvm_monitor *monitor, const void *addr, size_t length,
+			struct hpcvm_watch *watch, struct hpcvm_error *error);
+
+/**
+ * hpcvm_monitor_unwatch() - HPCVM_MONITOR_UNWATCH
+ * @monitor: from hpcvm_monitor_open().
+ * @watch: of hpcvm_monitor_watch(), whether it holds or not. It never holds
+ *	again.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_monitor_unwatch(struct hpcvm_monitor *monitor, const struct hpcvm_watch *watch,
+			  struct hpcvm_error *error);
+
+/**
+ * hpcvm_monitor_read() - which watches have changed
+ * @monitor: from hpcvm_monitor_open().
+ * @events: filled in, one for each watch that has changed and was not read yet.
+ * @max: room in @events.
+ *
+ * Does not wait.
+ *
+ * Return: how many; 0: none; or a negative errno.
+ */
+int hpcvm_monitor_read(struct hpcvm_monitor *monitor, struct hpcvm_monitor_event *events, int max);
+
+/**
+ * hpcvm_monitor_stats() - HPCVM_MONITOR_STATS
+ * @monitor: from hpcvm_monitor_open().
+ * @stats: filled in.
+ * @error: if not NULL, why it failed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_monitor_stats(struct hpcvm_monitor *monitor, struct hpcvm_monitor_stats *stats,
+			struct hpcvm_error *error);
 
 #ifdef __cplusplus
 }

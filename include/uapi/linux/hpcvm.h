@@ -43,10 +43,11 @@
  * - ENOMEM: the kernel has no memory for its own bookkeeping
  *   (%HPCVM_REASON_KERNEL_MEMORY).
  *
- * There are three kinds of fd. The device, ``/dev/hpcvm``; the VM fd, which
+ * There are four kinds of fd. The device, ``/dev/hpcvm``; the VM fd, which
  * owns everything hpcvm does for one VM and undoes all of it when it is
- * closed; and the handle on a VM, by which tools look at a VM that another
- * process owns. A handle keeps nothing of the VM alive.
+ * closed; the handle on a VM, by which tools look at a VM that another
+ * process owns, and which keeps nothing of the VM alive; and the monitor, which
+ * needs no VM and no KVM.
  */
 
 /**
@@ -64,6 +65,43 @@
  * KVM's splitting of hugepages is seen within a second, as is what changes in
  * the owner's mappings; a memory error in a page that nobody has mapped yet,
  * within a minute.
+ */
+
+/**
+ * DOC: Is a cached registration still valid?
+ *
+ * A monitor answers that for one address space, the one that has made it:
+ *
+ *   If the pages behind a watched range may have changed, its generation has
+ *   changed before the system call that changed them returns. Never a missed
+ *   change.
+ *
+ * False changes are allowed: NUMA balancing, collapse and split of transparent
+ * hugepages, and migration look like changes. They are counted by cause
+ * (HPCVM_MONITOR_STATS), and are rare in hugepage memory.
+ *
+ * Each watched range has a slot, and each slot a word of 64 bits, its
+ * generation, in an array that mmap() of the monitor fd gives, read-only: the
+ * word of slot n is entry n. HPCVM_MONITOR_WATCH returns a cookie. The range is
+ * as it was then for as long as the word equals the cookie; once it does not, it
+ * never will again. No cookie comes twice in the life of a monitor, so a slot
+ * that has been given to another range is told from the old one. Entry 0 is the
+ * sequence: it grows with each change of any word, after that word.
+ *
+ * A registration cache watches first and registers then; it looks at the word
+ * when the registration is done, and before each use. One load with acquire
+ * semantics and one comparison are enough. A watch waits while an invalidation
+ * of its range runs, so what is registered after it is never older than it.
+ *
+ * The monitor fd can be read, too, instead or beside: each read() returns as
+ * many &struct hpcvm_monitor_event as there are and fit, one for each watch
+ * whose generation has changed since; poll() says whether there are any. An
+ * event waits in its slot, so there is always room for all of them and none is
+ * ever lost; HPCVM_MONITOR_UNWATCH takes it back. The generation is exact, a
+ * reader of events hears of it a little later.
+ *
+ * The array is the address space's alone: a child has no mapping of it after
+ * fork(), and whoever is given the fd can neither watch nor map nor read.
  */
 
 #define HPCVM_TYPE 0xBC
@@ -111,6 +149,10 @@ enum {
 	HPCVM_CMD_VCPU_CLAIM = 0x21,
 	HPCVM_CMD_VCPU_RELEASE = 0x22,
 	HPCVM_CMD_VCPU_STATS = 0x23,
+	HPCVM_CMD_MONITOR_CREATE = 0x30,
+	HPCVM_CMD_MONITOR_WATCH = 0x31,
+	HPCVM_CMD_MONITOR_UNWATCH = 0x32,
+	HPCVM_CMD_MONITOR_STATS = 0x33,
 };
 
 /**
@@ -246,6 +288,15 @@ enum {
  * @HPCVM_REASON_POLICY: the vCPU's thread has not the ordinary scheduling
  *	policy (SCHED_OTHER), or has SCHED_RESET_ON_FORK; detail: its policy, as
  *	sched_getscheduler() says it.
+ * @HPCVM_REASON_MONITOR_SLOTS: a monitor has one slot at least; detail: the
+ *	most that it can have.
+ * @HPCVM_REASON_MONITOR_LIMIT: the monitors of the caller's user have as many
+ *	slots as a user's may; detail: the limit.
+ * @HPCVM_REASON_MONITOR_MM: the monitor belongs to another address space.
+ * @HPCVM_REASON_WATCHES_FULL: all slots of the monitor are taken; detail: how
+ *	many there are.
+ * @HPCVM_REASON_WATCH_UNKNOWN: no watch has this slot and this cookie; detail:
+ *	the slot.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -323,16 +374,23 @@ enum hpcvm_reason {
 	HPCVM_REASON_TIMES = 72,
 	HPCVM_REASON_NOT_NICE = 73,
 	HPCVM_REASON_POLICY = 74,
+	HPCVM_REASON_MONITOR_SLOTS = 75,
+	HPCVM_REASON_MONITOR_LIMIT = 76,
+	HPCVM_REASON_MONITOR_MM = 77,
+	HPCVM_REASON_WATCHES_FULL = 78,
+	HPCVM_REASON_WATCH_UNKNOWN = 79,
 };
 
 /**
  * enum hpcvm_feature - what this module offers (bits of hpcvm_query.features)
  * @HPCVM_FEATURE_MEMORY: hugepage-only guest memory.
  * @HPCVM_FEATURE_CORES: core claims.
+ * @HPCVM_FEATURE_MONITOR: monitors for registration caches.
  */
 enum hpcvm_feature {
 	HPCVM_FEATURE_MEMORY = 1 << 0,
 	HPCVM_FEATURE_CORES = 1 << 1,
+	HPCVM_FEATURE_MONITOR = 1 << 2,
 };
 
 /**
@@ -361,7 +419,7 @@ enum hpcvm_node_fact {
 };
 
 /**
- * struct hpcvm_query - ioctl(HPCVM_QUERY), on the device, a VM fd or a handle
+ * struct hpcvm_query - ioctl(HPCVM_QUERY), on every fd
  * @size: sizeof(struct hpcvm_query).
  * @flags: must be 0.
  * @api_version: out: %HPCVM_API_VERSION of the module.
@@ -370,7 +428,7 @@ enum hpcvm_node_fact {
  * @node: out: bits of &enum hpcvm_node_fact.
  * @free_2m: out: free 2 MiB pages of the pool that nobody has reserved.
  * @free_1g: out: the same for 1 GiB pages.
- * @vm_id: out: on a VM fd or handle the VM's id, on the device 0.
+ * @vm_id: out: on a VM fd or handle the VM's id, elsewhere 0.
  * @reason: out: &enum hpcvm_reason.
  * @pad: must be 0.
  * @detail: out: see @reason.
@@ -1267,5 +1325,211 @@ struct hpcvm_vcpu_stats {
 };
 
 #define HPCVM_VCPU_STATS _IO(HPCVM_TYPE, HPCVM_CMD_VCPU_STATS)
+
+/**
+ * define HPCVM_MONITOR_SLOTS_MAX - how many slots one monitor can have
+ */
+#define HPCVM_MONITOR_SLOTS_MAX (1 << 20)
+
+/**
+ * struct hpcvm_monitor_create - ioctl(HPCVM_MONITOR_CREATE), on the device
+ * @size: sizeof(struct hpcvm_monitor_create).
+ * @flags: must be 0.
+ * @slots: how many ranges it can watch at a time; up to
+ *	%HPCVM_MONITOR_SLOTS_MAX.
+ * @out_fd: out: the monitor fd, close-on-exec.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Make a monitor of the caller's address space. Its memory, about 100 bytes a
+ * slot, is charged to the caller's memory cgroup now; watching takes no more.
+ * mmap() of the fd, from its beginning and read-only, gives the array of
+ * generations: 8 bytes for each slot, and 8 before them. The monitor lives as
+ * long as the fd or the mapping.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_MONITOR_SLOTS.
+ * - EPERM: %HPCVM_REASON_MONITOR_LIMIT.
+ */
+struct hpcvm_monitor_create {
+	__u32 size;
+	__u32 flags;
+	__u32 slots;
+	__s32 out_fd;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_MONITOR_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_MONITOR_CREATE)
+
+/**
+ * struct hpcvm_monitor_watch - ioctl(HPCVM_MONITOR_WATCH), on a monitor
+ * @size: sizeof(struct hpcvm_monitor_watch).
+ * @flags: must be 0.
+ * @addr: where the range begins.
+ * @length: bytes; changes are noticed page by page.
+ * @slot: out: the range's slot, from 1 up.
+ * @pad0: must be 0.
+ * @cookie: out: what the slot's word in the array is until the range changes.
+ *	Never 0.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Watch a range of the address space, mapped or not; ranges may overlap. If an
+ * invalidation of the range runs, it is waited for first. The slot is taken
+ * until HPCVM_MONITOR_UNWATCH, changed or not.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_PAD, %HPCVM_REASON_SIZE_ZERO,
+ *   %HPCVM_REASON_HVA_LIMIT.
+ * - EPERM: %HPCVM_REASON_MONITOR_MM.
+ * - ENOSPC: %HPCVM_REASON_WATCHES_FULL.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_monitor_watch {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 length;
+	__u32 slot;
+	__u32 pad0;
+	__u64 cookie;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_MONITOR_WATCH _IO(HPCVM_TYPE, HPCVM_CMD_MONITOR_WATCH)
+
+/**
+ * enum hpcvm_change - what has changed a watched range, as the kernel calls it
+ * @HPCVM_CHANGE_NONE: nothing has.
+ * @HPCVM_CHANGE_UNMAP: it was unmapped, or mapped over: munmap(), mremap(),
+ *	mmap() with MAP_FIXED.
+ * @HPCVM_CHANGE_CLEAR: pages were taken out or replaced: MADV_DONTNEED and its
+ *	kin, a hole or a truncation of the file, copy on write, migration,
+ *	reclaim, a transparent hugepage that was made or split, KSM.
+ * @HPCVM_CHANGE_PROTECT: mprotect(), userfaultfd's write protection, NUMA
+ *	balancing.
+ * @HPCVM_CHANGE_PROTECT_PAGE: fork() has made pages copy-on-write, or KSM.
+ * @HPCVM_CHANGE_SOFT_DIRTY: somebody has begun to ask which pages are written
+ *	(/proc/PID/clear_refs).
+ * @HPCVM_CHANGE_MIGRATE: pages moved to the memory of a device, or back.
+ * @HPCVM_CHANGE_EXCLUSIVE: a device has taken pages for itself.
+ * @HPCVM_CHANGE_END: the address space has ended.
+ * @HPCVM_CHANGE_OTHER: something that this module does not know.
+ *
+ * Kernels differ in what they call an event: a hole in a hugetlb file is an
+ * unmapping on 6.1, moving hugepages by mremap() a clearing on all. It is for
+ * statistics; that a range has changed does not depend on it.
+ */
+enum hpcvm_change {
+	HPCVM_CHANGE_NONE = 0,
+	HPCVM_CHANGE_UNMAP = 1,
+	HPCVM_CHANGE_CLEAR = 2,
+	HPCVM_CHANGE_PROTECT = 3,
+	HPCVM_CHANGE_PROTECT_PAGE = 4,
+	HPCVM_CHANGE_SOFT_DIRTY = 5,
+	HPCVM_CHANGE_MIGRATE = 6,
+	HPCVM_CHANGE_EXCLUSIVE = 7,
+	HPCVM_CHANGE_END = 8,
+	HPCVM_CHANGE_OTHER = 9,
+};
+
+/**
+ * define HPCVM_CHANGES - room for counts by &enum hpcvm_change
+ */
+#define HPCVM_CHANGES 16
+
+/**
+ * struct hpcvm_monitor_unwatch - ioctl(HPCVM_MONITOR_UNWATCH), on a monitor
+ * @size: sizeof(struct hpcvm_monitor_unwatch).
+ * @flags: must be 0.
+ * @slot: from HPCVM_MONITOR_WATCH.
+ * @pad0: must be 0.
+ * @cookie: from HPCVM_MONITOR_WATCH.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * End a watch. Its slot's word is 0 from now on, until the slot is given to
+ * another range; an event of it that nobody has read will not be read.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_PAD.
+ * - ENOENT: %HPCVM_REASON_WATCH_UNKNOWN.
+ * - EPERM: %HPCVM_REASON_MONITOR_MM.
+ */
+struct hpcvm_monitor_unwatch {
+	__u32 size;
+	__u32 flags;
+	__u32 slot;
+	__u32 pad0;
+	__u64 cookie;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_MONITOR_UNWATCH _IO(HPCVM_TYPE, HPCVM_CMD_MONITOR_UNWATCH)
+
+/**
+ * struct hpcvm_monitor_stats - ioctl(HPCVM_MONITOR_STATS), on a monitor
+ * @size: sizeof(struct hpcvm_monitor_stats).
+ * @flags: must be 0.
+ * @slots: out: how many slots there are,
+ * @taken: out: how many of them have a watch.
+ * @watches: out: calls of HPCVM_MONITOR_WATCH that have succeeded,
+ * @waited: out: and how many of them waited for an invalidation.
+ * @invalidations: out: what the kernel has told of the whole address space.
+ * @changes: out: watches that have changed, by &enum hpcvm_change.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * What has happened since the monitor was made. Anybody who has the fd may ask.
+ * Errors: the general ones only.
+ */
+struct hpcvm_monitor_stats {
+	__u32 size;
+	__u32 flags;
+	__u32 slots;
+	__u32 taken;
+	__u64 watches;
+	__u64 waited;
+	__u64 invalidations;
+	__u64 changes[HPCVM_CHANGES];
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_MONITOR_STATS _IO(HPCVM_TYPE, HPCVM_CMD_MONITOR_STATS)
+
+/**
+ * struct hpcvm_monitor_event - what read() of a monitor returns
+ * @slot: the watch's.
+ * @change: &enum hpcvm_change: what has changed its range first.
+ * @cookie: the watch's.
+ * @addr: as it was watched.
+ * @length: as it was watched.
+ *
+ * read() fails with EINVAL where not even one fits, EAGAIN where none is there
+ * and the fd is non-blocking, EPERM in another address space, EFAULT where it
+ * cannot write (the events are still there then).
+ */
+struct hpcvm_monitor_event {
+	__u32 slot;
+	__u32 change;
+	__u64 cookie;
+	__u64 addr;
+	__u64 length;
+};
 
 #endif /* _UAPI_LINUX_HPCVM_H */

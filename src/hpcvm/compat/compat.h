@@ -17,6 +17,7 @@
 #include <linux/irqnr.h>
 #include <linux/kernel_stat.h>
 #include <linux/kvm_host.h>
+#include <linux/mm.h>
 #include <linux/mount.h>
 #include <linux/rcupdate.h>
 
@@ -92,6 +93,16 @@ static inline unsigned int compat_nr_irqs(void)
 	return irq_get_nr_irqs();
 #else
 	return nr_irqs;
+#endif
+}
+
+static inline void compat_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
+				       vm_flags_t clear)
+{
+#ifdef HAVE_VM_FLAGS_MOD
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 #endif
 }
 
