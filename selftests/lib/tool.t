@@ -205,6 +205,14 @@ echo 2-3 >"$vms/../cores/claimable"
 hpcvm info --json
 ok "cores are listed: status 0" exits 0
 ok "cores are listed: JSON" json '$j->{ok} && $j->{node}{claimable} eq "2-3" && join(",", @{$j->{features}}) eq "memory,cores"'
+answers "query.features 7"
+mkdir -p "$vms/../monitors"
+echo 1100 >"$vms/../monitors/slots"
+echo 4000 >"$vms/../monitors/user_limit"
+hpcvm info
+ok "monitors" says "watch with 1100 slots; a user can have 4000"
+hpcvm info --json
+ok "monitors: JSON" json '$j->{ok} && $j->{node}{monitor_slots} == 1100 && $j->{features}[2] eq "monitor"'
 answers "query.err 25"
 hpcvm info
 ok "query fails: status 1" exits 1

@@ -139,6 +139,19 @@ static void cores(struct info *in)
 		     CLAIMABLE);
 }
 
+static void monitors(struct info *in)
+{
+	uint64_t slots = 0, limit = 0;
+	char s[128];
+
+	sysfs_u64(&slots, MONITORS "/slots");
+	sysfs_u64(&limit, MONITORS "/user_limit");
+	json_add_u64(in->node, "monitor_slots", slots);
+	snprintf(s, sizeof(s), "registration caches watch with %" PRIu64 " slots; a user can have %" PRIu64,
+		 slots, limit);
+	fact(in, MARK_YES, "monitors", s);
+}
+
 static void rest(struct info *in)
 {
 	char s[64];
@@ -167,6 +180,8 @@ static void look(struct info *in)
 		json_object_array_add(features, json_object_new_string("memory"));
 	if (in->query.features & HPCVM_FEATURE_CORES)
 		json_object_array_add(features, json_object_new_string("cores"));
+	if (in->query.features & HPCVM_FEATURE_MONITOR)
+		json_object_array_add(features, json_object_new_string("monitor"));
 	json_add_u64(in->report.root, "api_version", in->query.api_version);
 	json_add(in->report.root, "features", features);
 	json_add(in->report.root, "node", in->node);
@@ -179,6 +194,8 @@ static void look(struct info *in)
 	pools(in);
 	if (in->query.features & HPCVM_FEATURE_CORES)
 		cores(in);
+	if (in->query.features & HPCVM_FEATURE_MONITOR)
+		monitors(in);
 	rest(in);
 }
 

@@ -116,6 +116,7 @@ enum nx_state { NX_OFF, NX_ON, NX_UNKNOWN };
 /* Is KVM's nx_huge_pages active? Asks sysfs where the module cannot tell. */
 enum nx_state nx_state(const struct hpcvm_query *query);
 #define CLAIMABLE HPCVM_SYSFS "/cores/claimable"
+#define MONITORS HPCVM_SYSFS "/monitors"
 #define NX_PARAMETER "/sys/module/kvm/parameters/nx_huge_pages"
 
 /* vms.c */
