@@ -98,7 +98,7 @@ struct own {
 };
 
 struct node {
-	long module, kvm, vms, reservations, claims;
+	long module, kvm, vms, reservations, claims, slots;
 };
 
 static int count_lines(const char *path)
@@ -126,6 +126,7 @@ static struct node look_node(void)
 		.kvm = get_number("/sys/module/kvm/refcnt"),
 		.claims = count_lines(CORES "claimed"),
 		.vms = count_entries(VMS), .reservations = nr_reservations(),
+		.slots = get_number("/sys/class/misc/hpcvm/monitors/slots"),
 	};
 }
 
@@ -464,6 +465,56 @@ static int first_claim(int dev)
 	return attached(dev, one_claim);
 }
 
+/* A monitor watches a page that changes, and tells of it. */
+static int watched(int fd, char *page)
+{
+	struct hpcvm_monitor_watch w = { .size = sizeof(w), .addr = (uintptr_t)page, .length = SZ_4K };
+	struct hpcvm_monitor_stats stats = { .size = sizeof(stats) };
+	struct hpcvm_monitor_unwatch u = { .size = sizeof(u) };
+	struct hpcvm_monitor_event event;
+	int err = FAULTY(fd, HPCVM_MONITOR_WATCH, &w);
+
+	if (call(fd, HPCVM_MONITOR_STATS, &stats) || stats.taken != !err)
+		fault.surprise = true;
+	if (!err && UNDER_FAULT(madvise(page, SZ_4K, MADV_DONTNEED)))
+		err = errno;
+	/* What could not be written is still there. */
+	if (!err && UNDER_FAULT(read(fd, &event, sizeof(event))) < 0 &&
+	    (errno != EFAULT || read(fd, &event, sizeof(event)) != sizeof(event)))
+		err = errno;
+	if (!err && event.cookie != w.cookie)
+		err = EPROTO;
+	u.slot = w.slot;
+	u.cookie = w.cookie;
+	if (!err)
+		err = FAULTY(fd, HPCVM_MONITOR_UNWATCH, &u);
+	return err;
+}
+
+static int monitor(int dev)
+{
+	struct hpcvm_monitor_create create = { .size = sizeof(create), .slots = 1000 };
+	char *page = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	void *words = MAP_FAILED;
+	int err = FAULTY(dev, HPCVM_MONITOR_CREATE, &create);
+
+	if (!err) {
+		words = (void *)UNDER_FAULT((long)mmap(NULL, 2 * SZ_4K, PROT_READ, MAP_SHARED,
+						       create.out_fd, 0));
+		if (words == MAP_FAILED)
+			err = errno;
+	}
+	if (!err)
+		err = watched(create.out_fd, page);
+	if (words != MAP_FAILED)
+		munmap(words, 2 * SZ_4K);
+	if (create.out_fd > 0)
+		UNDER_FAULT(close(create.out_fd));
+	munmap(page, SZ_4K);
+	return err;
+}
+
 /* From the first call of a VM to its last, each of them under fault. */
 static int whole_life(int dev)
 {
@@ -557,10 +608,10 @@ static int rounds(struct __test_metadata *_metadata, int (*scenario)(int dev), b
 		outcome = IN_CHILD(({ int o = play(scenario, nth); fflush(stdout); o; }));
 		after = look_node();
 		if (memcmp(&before, &after, sizeof(before)))
-			printf("# module %ld -> %ld, kvm %ld -> %ld, VMs %ld -> %ld, reservations %ld -> %ld, claims %ld -> %ld\n",
+			printf("# module %ld -> %ld, kvm %ld -> %ld, VMs %ld -> %ld, reservations %ld -> %ld, claims %ld -> %ld, slots %ld -> %ld\n",
 			       before.module, after.module, before.kvm, after.kvm, before.vms,
 			       after.vms, before.reservations, after.reservations,
-			       before.claims, after.claims);
+			       before.claims, after.claims, before.slots, after.slots);
 		else if ((outcome == HIT || outcome == CLEAN) &&
 			 (!slowly || pool_settles(SZ_2M, free)))
 			continue;
@@ -644,6 +695,7 @@ SWEEP(verify)
 SWEEP(watch)
 SWEEP(vcpu)
 SWEEP(first_claim)
+SWEEP(monitor)
 SWEEP(whole_life)
 
 /* Only what is called from this range of code fails from now on; 0: whatever it is. */
