@@ -17,5 +17,7 @@ else
 	echo "ok $n - $release: ioctls of /dev/hpcvm keep the rules # SKIP no KVM:" \
 		"$(dmesg | sed -n 's/.*kvm: \(RT requires.*\)/\1/p'), which TCG has not"
 fi
+ok "$release: a monitor, whether there is KVM or not" build/selftests/monitor
+ok "$release: it hears of every change" build/selftests/change
 ok "$release: rmmod hpcvm" rmmod hpcvm
 plan
