@@ -29,7 +29,8 @@
 	DEF(HPCVM_VCPU_RELEASE, hpcvm_vcpu_release, detail, VM, 0)		\
 	DEF(HPCVM_VCPU_STATS, hpcvm_vcpu_stats, detail, VM | HANDLE, HPCVM_STATS_MARK) \
 	DEF(HPCVM_MONITOR_CREATE, hpcvm_monitor_create, detail, DEVICE, 0)	\
-	DEF(HPCVM_MONITOR_WATCH, hpcvm_monitor_watch, detail, MONITOR, 0)	\
+	DEF(HPCVM_MONITOR_WATCH, hpcvm_monitor_watch, detail, MONITOR,	\
+	    HPCVM_WATCH_SINCE)							\
 	DEF(HPCVM_MONITOR_UNWATCH, hpcvm_monitor_unwatch, detail, MONITOR, 0)	\
 	DEF(HPCVM_MONITOR_STATS, hpcvm_monitor_stats, detail, MONITOR, 0)
 

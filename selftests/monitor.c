@@ -194,6 +194,56 @@ TEST_F(monitor, sequence)
 	EXPECT_TRUE(holds(&self->m, b));
 }
 
+/* For who registers first: what has ended in between is not overlooked. */
+static int watch_since(int fd, void *addr, uint64_t *ended)
+{
+	struct hpcvm_monitor_watch w = monitor_watch(addr, SZ_4K);
+	int err;
+
+	w.flags = HPCVM_WATCH_SINCE;
+	w.ended = *ended;
+	err = call(fd, HPCVM_MONITOR_WATCH, &w);
+	*ended = err ? w.detail : w.ended;
+	return err;
+}
+
+/* Others may invalidate something meanwhile (NUMA balancing does): counts are lower bounds. */
+TEST_F(monitor, since)
+{
+	struct hpcvm_monitor_watch late = monitor_watch(self->ram, SZ_4K);
+	uint64_t first = monitor_stats(self->m.fd).ended, ended;
+	int i;
+
+	dontneed(self->ram);
+	ended = monitor_stats(self->m.fd).ended;
+	EXPECT_LT(first, ended);
+	late.flags = HPCVM_WATCH_SINCE;
+	late.ended = first;
+	EXPECT_EQ(EAGAIN, call(self->m.fd, HPCVM_MONITOR_WATCH, &late));
+	EXPECT_EQ(HPCVM_REASON_WATCH_LATE, late.reason);
+	EXPECT_LE(ended, late.detail);
+	EXPECT_EQ(0, watch_since(self->m.fd, self->ram, &ended));
+	/* Another range is not concerned, whenever it was registered. */
+	EXPECT_EQ(0, watch_since(self->m.fd, self->ram + SZ_4K, &first));
+	EXPECT_LE(ended, first);
+
+	/* 256 are known; what is further back, or yet to come, counts as a change. */
+	first = ended;
+	for (i = 0; i < 200; i++)
+		dontneed(self->ram);
+	EXPECT_EQ(0, watch_since(self->m.fd, self->ram + SZ_4K, &ended));
+	EXPECT_LE(first + 200, ended);
+	for (i = 0; i < 57; i++)
+		dontneed(self->ram);
+	ended = first;
+	EXPECT_EQ(EAGAIN, watch_since(self->m.fd, self->ram + SZ_4K, &ended));
+	EXPECT_LE(first + 257, ended);
+	ended = UINT64_MAX;
+	EXPECT_EQ(EAGAIN, watch_since(self->m.fd, self->ram + SZ_4K, &ended));
+	EXPECT_EQ(3, monitor_stats(self->m.fd).late);
+	EXPECT_EQ(3, monitor_stats(self->m.fd).taken);
+}
+
 /* What somebody reads of a monitor, without waiting: how many, or -errno. */
 static int read_events(int fd, struct hpcvm_monitor_event *events, int max)
 {

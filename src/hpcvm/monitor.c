@@ -13,7 +13,9 @@
  * that are about to go, and never hear of it: so the ranges of those that run
  * are kept, and a watch waits until none overlaps. That is what
  * mmu_interval_read_begin() and its retry are for in drivers; here the wait
- * comes first, because the registration is done elsewhere.
+ * comes first, because the registration is done elsewhere. A cache that registers
+ * before it watches (libfabric's does) says since when: the last ones that have
+ * ended are kept, too.
  *
  * The notifier takes a raw spinlock and never sleeps, on RT neither. Nothing
  * stands between an invalidation and the generation; only who waits for events
@@ -41,6 +43,7 @@
 
 #define WORDS_A_PAGE (PAGE_SIZE / sizeof(u64))
 #define RUNNING 32		/* invalidations at a time of which we know the range */
+#define ENDED 256		/* and of how many that have ended */
 #define A_BREATH 64		/* watches that change before the lock is given up */
 #define A_READ 16		/* events that are copied out at a time */
 
@@ -52,6 +55,15 @@ struct watch {
 	u64 addr, length;		/* as the caller has said them */
 	u32 change;			/* enum hpcvm_change; none: it stands */
 };
+
+struct span {
+	unsigned long start, end;
+};
+
+static bool overlaps(const struct span *r, unsigned long start, unsigned long last)
+{
+	return r->start <= last && r->end > start;
+}
 
 struct hpcvm_monitor {
 	struct mmu_notifier notifier;
@@ -67,12 +79,14 @@ struct hpcvm_monitor {
 	raw_spinlock_t lock;		/* what follows */
 	struct rb_root_cached standing;
 	struct list_head free, events;
-	struct { unsigned long start, end; } running[RUNNING];
+	struct span running[RUNNING];
 	u32 nr_running, unlisted;
 	u32 waiting;			/* for one of these to end */
+	struct span ended[ENDED];	/* the last ones, in turn */
+	u64 nr_ended;
 	u64 last_cookie;
 	u32 taken;
-	u64 nr_watches, nr_waited, invalidations;
+	u64 nr_watches, nr_waited, nr_late, invalidations;
 	u64 changes[HPCVM_CHANGES];
 };
 
@@ -171,8 +185,7 @@ static void begin_running(struct hpcvm_monitor *m, unsigned long start, unsigned
 		m->unlisted++;
 		return;
 	}
-	m->running[m->nr_running].start = start;
-	m->running[m->nr_running++].end = end;
+	m->running[m->nr_running++] = (struct span){ start, end };
 }
 
 /* Ranges that are the same stand in for each other. */
@@ -180,6 +193,7 @@ static void end_running(struct hpcvm_monitor *m, unsigned long start, unsigned l
 {
 	u32 i;
 
+	m->ended[m->nr_ended++ % ENDED] = (struct span){ start, end };
 	for (i = 0; i < m->nr_running; i++) {
 		if (m->running[i].start != start || m->running[i].end != end)
 			continue;
@@ -196,9 +210,22 @@ static bool is_running(const struct hpcvm_monitor *m, unsigned long start, unsig
 	u32 i;
 
 	for (i = 0; i < m->nr_running; i++)
-		if (m->running[i].start <= last && m->running[i].end > start)
+		if (overlaps(&m->running[i], start, last))
 			return true;
 	return m->unlisted;
+}
+
+/* Has one that may have concerned this range ended since so many had? */
+static bool has_ended(const struct hpcvm_monitor *m, u64 since, unsigned long start,
+		      unsigned long last)
+{
+	/* More than there are is a caller's mistake, which shall not look well. */
+	if (since > m->nr_ended || m->nr_ended - since > ENDED)
+		return true;
+	for (; since < m->nr_ended; since++)
+		if (overlaps(&m->ended[since % ENDED], start, last))
+			return true;
+	return false;
 }
 
 static int invalidation_begins(struct mmu_notifier *notifier,
@@ -267,7 +294,7 @@ static int check_range(struct hpcvm_call *call, u64 addr, u64 length)
 	return 0;
 }
 
-/* 0: done; -EAGAIN: an invalidation runs; -ENOSPC: no slot is free. */
+/* 0: done; -EAGAIN: an invalidation runs; -ESTALE: it is too late; -ENOSPC: no slot is free. */
 static int try_watch(struct hpcvm_monitor *m, struct hpcvm_monitor_watch *cmd)
 {
 	unsigned long start = cmd->addr & PAGE_MASK;
@@ -279,6 +306,13 @@ static int try_watch(struct hpcvm_monitor *m, struct hpcvm_monitor_watch *cmd)
 	w = list_first_entry_or_null(&m->free, struct watch, entry);
 	if (w)
 		err = is_running(m, start, last) ? -EAGAIN : 0;
+	if (!err && cmd->flags & HPCVM_WATCH_SINCE && has_ended(m, cmd->ended, start, last)) {
+		m->nr_late++;
+		err = -ESTALE;
+	}
+	/* Of a refusal this is the detail. */
+	if (err != -EAGAIN)
+		cmd->ended = m->nr_ended;
 	if (!err) {
 		list_del_init(&w->entry);
 		w->cookie = ++m->last_cookie;
@@ -382,6 +416,8 @@ int hpcvm_monitor_watch(struct hpcvm_call *call)
 		err = wait_and_watch(m, cmd);
 	if (err == -EINTR)
 		return hpcvm_refuse(call, err, HPCVM_REASON_INTERRUPTED, 0);
+	if (err == -ESTALE)
+		return hpcvm_refuse(call, -EAGAIN, HPCVM_REASON_WATCH_LATE, cmd->ended);
 	if (err)
 		return hpcvm_refuse(call, err, HPCVM_REASON_WATCHES_FULL, m->slots);
 	call->settle = settle_watch;
@@ -433,7 +469,9 @@ int hpcvm_monitor_stats(struct hpcvm_call *call)
 	stats->taken = m->taken;
 	stats->watches = m->nr_watches;
 	stats->waited = m->nr_waited;
+	stats->late = m->nr_late;
 	stats->invalidations = m->invalidations;
+	stats->ended = m->nr_ended;
 	memcpy(stats->changes, m->changes, sizeof(stats->changes));
 	raw_spin_unlock(&m->lock);
 	return 0;

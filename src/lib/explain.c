@@ -604,6 +604,9 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 	case HPCVM_REASON_WATCH_UNKNOWN:
 		say(t, "no watch has this cookie and slot %" PRIu64 "; it was ended before", d);
 		return;
+	case HPCVM_REASON_WATCH_LATE:
+		say(t, "the memory has changed since it was registered, or that is too long ago to tell; register it again");
+		return;
 	}
 	errno = e->err;
 	say(t, "%s failed for a reason that this program does not know (%u, detail %" PRIu64 "): %m",

@@ -402,6 +402,27 @@ int hpcvm_monitor_watch(struct hpcvm_monitor *monitor, const void *addr, size_t 
 			struct hpcvm_watch *watch, struct hpcvm_error *error);
 
 /**
+ * hpcvm_monitor_watch_since() - HPCVM_MONITOR_WATCH with %HPCVM_WATCH_SINCE
+ * @monitor: from hpcvm_monitor_open().
+ * @addr: where the range begins.
+ * @length: bytes.
+ * @ended: in: from the call before, in which it was 0 the first time; out: for the
+ *	next one, also where this one is refused.
+ * @watch: filled in.
+ * @error: if not NULL, why it failed.
+ *
+ * For a cache that registers first and watches then. If the range has changed since
+ * @ended was given out, it is refused with -EAGAIN: the registration may be of pages
+ * that are gone, and must not be kept. Nothing is missed if the registration was
+ * begun after the call that has given out @ended.
+ *
+ * Return: 0 or a negative errno.
+ */
+int hpcvm_monitor_watch_since(struct hpcvm_monitor *monitor, const void *addr, size_t length,
+			      uint64_t *ended, struct hpcvm_watch *watch,
+			      struct hpcvm_error *error);
+
+/**
  * hpcvm_monitor_unwatch() - HPCVM_MONITOR_UNWATCH
  * @monitor: from hpcvm_monitor_open().
  * @watch: of hpcvm_monitor_watch(), whether it holds or not. It never holds

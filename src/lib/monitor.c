@@ -143,22 +143,48 @@ uint64_t hpcvm_monitor_sequence(const struct hpcvm_monitor *monitor)
 	return __atomic_load_n(monitor->words, __ATOMIC_ACQUIRE);
 }
 
+static int watch(struct hpcvm_monitor *monitor, struct hpcvm_monitor_watch *w,
+		 struct hpcvm_watch *watch, struct hpcvm_error *error)
+{
+	int ret = HPCVM_CALL(monitor->fd, HPCVM_CMD_MONITOR_WATCH, w, error);
+
+	if (!ret)
+		*watch = (struct hpcvm_watch){
+			.word = monitor->words + w->slot,
+			.cookie = w->cookie,
+			.slot = w->slot,
+		};
+	return ret;
+}
+
 int hpcvm_monitor_watch(struct hpcvm_monitor *monitor, const void *addr, size_t length,
-			struct hpcvm_watch *watch, struct hpcvm_error *error)
+			struct hpcvm_watch *to, struct hpcvm_error *error)
 {
 	struct hpcvm_monitor_watch w = {
 		.size = sizeof(w),
 		.addr = (uintptr_t)addr,
 		.length = length,
 	};
-	int ret = HPCVM_CALL(monitor->fd, HPCVM_CMD_MONITOR_WATCH, &w, error);
+
+	return watch(monitor, &w, to, error);
+}
+
+int hpcvm_monitor_watch_since(struct hpcvm_monitor *monitor, const void *addr, size_t length,
+			      uint64_t *ended, struct hpcvm_watch *to, struct hpcvm_error *error)
+{
+	struct hpcvm_monitor_watch w = {
+		.size = sizeof(w),
+		.flags = HPCVM_WATCH_SINCE,
+		.addr = (uintptr_t)addr,
+		.length = length,
+		.ended = *ended,
+	};
+	int ret = watch(monitor, &w, to, error);
 
 	if (!ret)
-		*watch = (struct hpcvm_watch){
-			.word = monitor->words + w.slot,
-			.cookie = w.cookie,
-			.slot = w.slot,
-		};
+		*ended = w.ended;
+	else if (w.reason == HPCVM_REASON_WATCH_LATE)
+		*ended = w.detail;
 	return ret;
 }
 

@@ -297,6 +297,9 @@ enum {
  *	many there are.
  * @HPCVM_REASON_WATCH_UNKNOWN: no watch has this slot and this cookie; detail:
  *	the slot.
+ * @HPCVM_REASON_WATCH_LATE: the range has changed since it was to be watched
+ *	from, or that is too long ago to tell; detail: how many invalidations
+ *	have ended by now.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -379,6 +382,7 @@ enum hpcvm_reason {
 	HPCVM_REASON_MONITOR_MM = 77,
 	HPCVM_REASON_WATCHES_FULL = 78,
 	HPCVM_REASON_WATCH_UNKNOWN = 79,
+	HPCVM_REASON_WATCH_LATE = 80,
 };
 
 /**
@@ -1366,11 +1370,23 @@ struct hpcvm_monitor_create {
 #define HPCVM_MONITOR_CREATE _IO(HPCVM_TYPE, HPCVM_CMD_MONITOR_CREATE)
 
 /**
+ * enum hpcvm_watch_flag - how a range is watched
+ * @HPCVM_WATCH_SINCE: not from now on, but since as many invalidations of the
+ *	address space had ended as @ended of &struct hpcvm_monitor_watch says.
+ */
+enum hpcvm_watch_flag {
+	HPCVM_WATCH_SINCE = 1 << 0,
+};
+
+/**
  * struct hpcvm_monitor_watch - ioctl(HPCVM_MONITOR_WATCH), on a monitor
  * @size: sizeof(struct hpcvm_monitor_watch).
- * @flags: must be 0.
+ * @flags: bits of &enum hpcvm_watch_flag.
  * @addr: where the range begins.
  * @length: bytes; changes are noticed page by page.
+ * @ended: in: with %HPCVM_WATCH_SINCE: what an earlier call has said here, or 0:
+ *	since the monitor was made; out: how many invalidations of the address
+ *	space have ended since then.
  * @slot: out: the range's slot, from 1 up.
  * @pad0: must be 0.
  * @cookie: out: what the slot's word in the array is until the range changes.
@@ -1383,12 +1399,20 @@ struct hpcvm_monitor_create {
  * invalidation of the range runs, it is waited for first. The slot is taken
  * until HPCVM_MONITOR_UNWATCH, changed or not.
  *
+ * A cache that registers first and watches then would miss what changes in
+ * between. With %HPCVM_WATCH_SINCE it does not: such a watch is refused if an
+ * invalidation of the range has ended since @ended. Who keeps @ended of one call
+ * for the next one, and begins no registration before that one returns, misses
+ * nothing. The module knows the last 256 invalidations; what is further back
+ * counts as a change.
+ *
  * Errors:
  *
  * - EINVAL: %HPCVM_REASON_PAD, %HPCVM_REASON_SIZE_ZERO,
  *   %HPCVM_REASON_HVA_LIMIT.
  * - EPERM: %HPCVM_REASON_MONITOR_MM.
  * - ENOSPC: %HPCVM_REASON_WATCHES_FULL.
+ * - EAGAIN: %HPCVM_REASON_WATCH_LATE; detail is the next @ended.
  * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
  */
 struct hpcvm_monitor_watch {
@@ -1396,6 +1420,7 @@ struct hpcvm_monitor_watch {
 	__u32 flags;
 	__u64 addr;
 	__u64 length;
+	__u64 ended;
 	__u32 slot;
 	__u32 pad0;
 	__u64 cookie;
@@ -1487,7 +1512,9 @@ struct hpcvm_monitor_unwatch {
  * @taken: out: how many of them have a watch.
  * @watches: out: calls of HPCVM_MONITOR_WATCH that have succeeded,
  * @waited: out: and how many of them waited for an invalidation.
- * @invalidations: out: what the kernel has told of the whole address space.
+ * @late: out: calls that were refused for %HPCVM_REASON_WATCH_LATE.
+ * @invalidations: out: what the kernel has told of the whole address space,
+ * @ended: out: and how many of these have ended.
  * @changes: out: watches that have changed, by &enum hpcvm_change.
  * @reason: out: &enum hpcvm_reason.
  * @pad: must be 0.
@@ -1503,7 +1530,9 @@ struct hpcvm_monitor_stats {
 	__u32 taken;
 	__u64 watches;
 	__u64 waited;
+	__u64 late;
 	__u64 invalidations;
+	__u64 ended;
 	__u64 changes[HPCVM_CHANGES];
 	__u32 reason;
 	__u32 pad;
