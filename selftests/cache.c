@@ -15,12 +15,14 @@ FIXTURE(cache)
 {
 	struct hpcvm_monitor *m;
 	char *ram;
+	long long balancing;
 };
 
 FIXTURE_SETUP(cache)
 {
 	struct hpcvm_error e;
 
+	self->balancing = set_balancing(0);
 	ASSERT_EQ(0, hpcvm_monitor_open(1000, &self->m, &e));
 	self->ram = mmap(NULL, PAGES * SZ_4K, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -31,6 +33,7 @@ FIXTURE_TEARDOWN(cache)
 {
 	hpcvm_monitor_close(self->m);
 	munmap(self->ram, PAGES * SZ_4K);
+	set_balancing(self->balancing);
 	EXPECT_TRUE(slots_settle(0));
 }
 
@@ -208,12 +211,12 @@ static void look_up_and_remap(struct __test_metadata *_metadata, struct hpcvm_mo
 	EXPECT_EQ(0, e.stale);
 }
 
-TEST_F(cache, threads)
+TEST_F_TIMEOUT(cache, threads, 120)
 {
 	look_up_and_remap(_metadata, self->m, self->ram, false);
 }
 
-TEST_F(cache, threads_that_register_first)
+TEST_F_TIMEOUT(cache, threads_that_register_first, 120)
 {
 	struct hpcvm_monitor_stats stats;
 

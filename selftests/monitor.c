@@ -16,12 +16,14 @@ FIXTURE(monitor)
 	int dev;
 	struct mapped_monitor m;
 	char *ram;
+	long long balancing;
 };
 
 #define RAM (16 * SZ_4K)
 
 FIXTURE_SETUP(monitor)
 {
+	self->balancing = set_balancing(0);
 	self->dev = open_device();
 	self->m = new_monitor(self->dev, SLOTS);
 	ASSERT_LE(0, self->m.fd);
@@ -35,6 +37,7 @@ FIXTURE_TEARDOWN(monitor)
 	munmap(self->ram, RAM);
 	end_monitor(&self->m);
 	close(self->dev);
+	set_balancing(self->balancing);
 	EXPECT_TRUE(slots_settle(0));
 }
 
@@ -207,7 +210,7 @@ static int watch_since(int fd, void *addr, uint64_t *ended)
 	return err;
 }
 
-/* Others may invalidate something meanwhile (NUMA balancing does): counts are lower bounds. */
+/* Others may invalidate something meanwhile: counts are lower bounds. */
 TEST_F(monitor, since)
 {
 	struct hpcvm_monitor_watch late = monitor_watch(self->ram, SZ_4K);
@@ -497,7 +500,7 @@ static void *empty(void *arg)
 	return NULL;
 }
 
-TEST_F(monitor, watch_while_it_changes)
+TEST_F_TIMEOUT(monitor, watch_while_it_changes, 120)
 {
 	struct emptier e = { .length = 64 << 20 };
 	int round, seen = 0;
@@ -538,7 +541,7 @@ TEST_F(monitor, watch_while_it_changes)
 }
 
 /* The generation goes first, the pages then: in the middle of a long invalidation too. */
-TEST_F(monitor, changes_before_its_pages)
+TEST_F_TIMEOUT(monitor, changes_before_its_pages, 120)
 {
 	struct emptier e = { .length = 64 << 20 };
 	int looks = 0, late = 0;
@@ -587,7 +590,7 @@ static void wait_for_emptier(int dev, struct hpcvm_monitor_watch *w, atomic_int 
 	pause();
 }
 
-TEST_F(monitor, killed_while_it_waits)
+TEST_F_TIMEOUT(monitor, killed_while_it_waits, 120)
 {
 	struct {
 		struct hpcvm_monitor_watch watch;
@@ -636,7 +639,7 @@ static void *remap(void *arg)
 	return NULL;
 }
 
-TEST_F(monitor, race)
+TEST_F_TIMEOUT(monitor, race, 120)
 {
 	struct racer r = { .page = self->ram };
 	int round, held = 0, stale = 0;

@@ -6,6 +6,7 @@
 #include "selftest.h"
 
 #define MONITORS "/sys/class/misc/hpcvm/monitors/"
+#define BALANCING "/proc/sys/kernel/numa_balancing"
 
 struct mapped_monitor {
 	int fd;
@@ -99,6 +100,21 @@ static inline struct hpcvm_monitor_stats monitor_stats(int fd)
 	if (call(fd, HPCVM_MONITOR_STATS, &s))
 		s.slots = 0;
 	return s;
+}
+
+/*
+ * NUMA balancing makes false changes whenever it likes: off, while a test means to
+ * see none. What it was; -1: there is none.
+ */
+static inline long long set_balancing(long long to)
+{
+	long long was = get_number(BALANCING);
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", to);
+	if (was >= 0 && to >= 0)
+		put_text(BALANCING, text);
+	return was;
 }
 
 /* All monitors have so many slots, soon: a file is closed a moment after its fd. */
