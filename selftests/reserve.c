@@ -360,7 +360,7 @@ TEST_F_TIMEOUT(reserve, storm, 120)
 	storm.dev = self->dev;
 	for (i = 0; i < threads; i++)
 		ASSERT_EQ(0, pthread_create(&thread[i], NULL, work[i], NULL));
-	sleep(6);
+	sleep(6 * slow());
 	storm.stop = true;
 	for (i = 0; i < threads; i++)
 		pthread_join(thread[i], NULL);
