@@ -340,6 +340,8 @@ TEST_F(slow, collapse_and_split)
 	uint64_t frame = frame_of(self->huge + SZ_4K);
 	int i;
 
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		SKIP(return, "this kernel has no transparent hugepages");
 	madvise(self->huge, SZ_2M, MADV_HUGEPAGE);
 	/* The node's memory may be in pieces. */
 	for (i = 0; i < 20 && madvise(self->huge, SZ_2M, MADV_COLLAPSE); i++)
