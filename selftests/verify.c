@@ -3,6 +3,8 @@
  * Verification, on a guest that really writes its memory: what KVM maps, what
  * is counted, and what breaks the promise of a slot later.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include "slot.h"
 
 TEST_F(slot, report)
@@ -103,6 +105,64 @@ TEST_F(slot, dirty_logging)
 	EXPECT_EQ(HPCVM_LEGACY_END, verify.broken_gpa);
 	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0));
 	EXPECT_FALSE(broken(self->vm) & HPCVM_BROKEN_DIRTY_LOG);
+}
+
+/*
+ * KVM keeps two sets of memslots and swaps them at each change; a look that has begun
+ * in one of them ends there. Many memslots, so that most looks are overtaken.
+ */
+#define MEMSLOTS 400
+#define ABOVE (4ULL << 30)
+
+struct swapper {
+	int kvm;
+	char *page;
+	atomic_int stop;
+	atomic_int swaps;
+};
+
+static void *swap_memslots(void *arg)
+{
+	struct swapper *swapper = arg;
+	uint32_t flags = 0;
+
+	while (!swapper->stop) {
+		flags ^= KVM_MEM_LOG_DIRTY_PAGES;
+		kvm_memslot(swapper->kvm, 1, ABOVE, SZ_4K, swapper->page, flags);
+		swapper->swaps++;
+	}
+	return NULL;
+}
+
+TEST_F(slot, memslots_swapped)
+{
+	struct swapper swapper = { .kvm = self->kvm };
+	struct hpcvm_mem_slot slot = mem_slot(self->mem, 0, 0, RAM);
+	struct hpcvm_mem_verify verify = verify_with(NULL, 0);
+	uint64_t frames;
+	pthread_t thread;
+	int i;
+
+	swapper.page = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, swapper.page);
+	ASSERT_EQ(0, kvm_memslot(self->kvm, 0, 0, RAM, self->ram, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_SLOT, &slot));
+	for (i = 1; i <= MEMSLOTS; i++)
+		ASSERT_EQ(0, kvm_memslot(self->kvm, i, ABOVE + (i - 1) * SZ_4K, SZ_4K,
+					 swapper.page, 0));
+	ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+	frames = verify.kvm_legacy_frames;
+	EXPECT_LE(MEMSLOTS, frames);
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, swap_memslots, &swapper));
+	for (i = 0; i < 300 || swapper.swaps < 100; i++) {
+		verify = verify_with(NULL, 0);
+		ASSERT_EQ(0, call(self->vm, HPCVM_MEM_VERIFY, &verify));
+		ASSERT_EQ(frames, verify.kvm_legacy_frames);
+	}
+	swapper.stop = 1;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	munmap(swapper.page, SZ_4K);
 }
 
 /* A guest whose RAM is mapped by 4K for another reason cannot hide it. */

@@ -152,9 +152,13 @@ void hpcvm_kvm_each_slot_all(struct kvm *kvm, void (*fn)(const struct kvm_memory
 	int as_id, bkt, idx;
 
 	idx = srcu_read_lock(&kvm->srcu);
-	for (as_id = 0; as_id < compat_kvm_nr_as_ids(kvm); as_id++)
-		kvm_for_each_memslot(ms, bkt, __kvm_memslots(kvm, as_id))
+	for (as_id = 0; as_id < compat_kvm_nr_as_ids(kvm); as_id++) {
+		/* The macro looks at it at each step, and KVM may swap the sets meanwhile. */
+		const struct kvm_memslots *slots = __kvm_memslots(kvm, as_id);
+
+		kvm_for_each_memslot(ms, bkt, slots)
 			fn(ms, arg);
+	}
 	srcu_read_unlock(&kvm->srcu, idx);
 }
 
