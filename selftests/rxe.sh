@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# A soft RDMA device (rxe0, 192.0.2.1) over the node's network card, and a kprobe that
+# counts who pins pages, whoever it is. Sourced.
+
+tracing=/sys/kernel/tracing
+netdev=$(basename "$(readlink -f /sys/class/net/*/device/net/* | head -n 1)")
+
+rxe_up()
+{
+	modprobe rdma_rxe
+	ip address add 192.0.2.1/24 dev "$netdev"
+	ip link set "$netdev" up
+	rdma link add rxe0 type rxe netdev "$netdev"
+	udevadm settle
+	echo 'p:pin pin_user_pages_fast' >$tracing/kprobe_events
+	echo 1 >$tracing/events/kprobes/pin/enable
+}
+
+rxe_down()
+{
+	echo 0 >$tracing/events/kprobes/pin/enable
+	echo >$tracing/kprobe_events
+	rdma link delete rxe0
+	ip address delete 192.0.2.1/24 dev "$netdev"
+}
+
+pins() { awk '$1 == "pin" { print $2 }' $tracing/kprobe_profile; }
