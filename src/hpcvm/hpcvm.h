@@ -10,6 +10,7 @@
  *	vcpu -> tick -> thin -> migrator   how the core's tick is thinned
  *	tick -> keeper -> core, thin       and of what it did for the node
  *	reserve -> memory
+ *	monitor -> generation              what a registration cache is told
  *
  * Locks, outermost first:
  *
@@ -559,6 +560,8 @@ int hpcvm_vcpu_stats(struct hpcvm_call *call);
 void hpcvm_monitors_init(struct kobject *device);
 void hpcvm_monitors_exit(void);
 int hpcvm_monitor_create(struct hpcvm_call *call);
+
+/* generation.c: what it watches */
 int hpcvm_monitor_watch(struct hpcvm_call *call);
 int hpcvm_monitor_unwatch(struct hpcvm_call *call);
 int hpcvm_monitor_stats(struct hpcvm_call *call);
