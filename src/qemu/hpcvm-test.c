@@ -20,8 +20,12 @@
 #include "qobject/qlist.h"
 #include "qobject/qstring.h"
 
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <linux/filter.h>
 #include <linux/magic.h>
+#include <linux/seccomp.h>
 
 #define MACHINE "pc-q35-hpcvm-1.0"
 #define PARENT "pc-q35-10.0"
@@ -646,6 +650,34 @@ static void test_dirty_ring(void)
     g_assert_cmpint(free_pages(), ==, before);
 }
 
+/* A kernel that was booted nohz_full refuses membarrier() for all processes. */
+static void refuse_membarrier(void *unused)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) {
+        _exit(1);
+    }
+}
+
+static void test_nohz_full(void)
+{
+    char *args[] = { getenv("QTEST_QEMU_BINARY"), (char *)"--version", NULL };
+    int status = -1;
+
+    g_assert_true(g_spawn_sync(NULL, args, NULL, G_SPAWN_STDOUT_TO_DEV_NULL,
+                               refuse_membarrier, NULL, NULL, NULL, &status,
+                               NULL));
+    g_assert_cmpint(status, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     size_t i;
@@ -667,6 +699,7 @@ int main(int argc, char **argv)
     qtest_add_func("hpcvm/machine/lend-cores", test_lend_cores);
     qtest_add_func("hpcvm/machine/dirty-log", test_dirty_log);
     qtest_add_func("hpcvm/machine/dirty-log-allowed", test_dirty_log_allowed);
+    qtest_add_func("hpcvm/machine/nohz-full", test_nohz_full);
 
     qtest_add_func("hpcvm/memory/replaced", test_replaced);
     qtest_add_func("hpcvm/memory/replaced-cells", test_replaced_cells);
