@@ -8,12 +8,14 @@ instruction.
 bench.py start OUT, bench.py hpcc OUT: how long a guest takes to come up; HPC
 Challenge in guests of several page sizes and on the node itself; both as
 ratios. For a node without -icount, where a TLB miss costs time.
+bench.py latency OUT: what rt-tests notice of what disturbs a core, in guest and node.
 bench.py zero OUT: what threads help to prepare memory. For real hardware: in
 emulation all processors share one memory bus, that of the host.
 
 OUT gets a table in reStructuredText. The guests are started by QEMU alone, so
 that what differs between two rows is one thing: where the RAM comes from.
 """
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +29,7 @@ QEMU = TOP + "/build/qemu"
 POOL = "/sys/kernel/mm/hugepages/hugepages-%dkB/%s"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 KVM = "/sys/kernel/debug/kvm"
+CORES = "/sys/class/misc/hpcvm/cores/"
 SHARE = "/var/lib/hpcvm/guest/share"
 
 
@@ -136,13 +139,16 @@ def bench_memory(out):
 # How long a guest takes to start
 
 class Guest:
-    """A guest of MIB, its RAM as WAY says, the job in SHARE."""
+    """A guest of MIB, its RAM as WAY says, the job in SHARE. Each of its vCPUs is
+    bound to one of CPUS, if there are any, or claims one if CLAIM. Its kernel boots
+    with APPEND."""
 
-    def __init__(self, way, mib, *more):
+    def __init__(self, way, mib, *more, cpus=(), claim=False, append=""):
         backend = "memory-backend-ram,id=ram,size=%dM" % mib
         if way == "hugetlb":
             backend = "memory-backend-memfd,id=ram,size=%dM,hugetlb=on,hugetlbsize=2M,prealloc=on" % mib
-        machine = "pc-q35-10.0" if way in ("anon", "hugetlb") else "pc-q35-hpcvm-1.0,cores=off"
+        machine = "pc-q35-10.0" if way in ("anon", "hugetlb") else \
+            "pc-q35-hpcvm-1.0" + ("" if claim else ",cores=off")
         guest = os.path.dirname(SHARE)
         for name in os.listdir(SHARE):
             if name in ("booted", "status", "filled", "hpccoutf.txt"):
@@ -155,10 +161,24 @@ class Guest:
         self.begin = time.monotonic_ns()
         self.qemu = subprocess.Popen(
             [qemu, "-machine", machine + ",memory-backend=ram", "-accel", "kvm", "-cpu", "host",
-             "-smp", "1", "-m", str(mib), "-object", backend, "-nodefaults", "-no-user-config",
+             "-smp", str(len(cpus) or 1), "-m", str(mib), "-object", backend, "-nodefaults",
+             "-no-user-config", "-name", "bench,debug-threads=on",
              "-display", "none", "-no-reboot", "-serial", "file:/tmp/bench-console",
              "-kernel", guest + "/vmlinuz", "-initrd", guest + "/initrd", "-append",
-             "console=ttyS0 quiet panic=-1 hpcvm_init=/share/init"] + share + list(more))
+             "console=ttyS0 quiet panic=-1 hpcvm_init=/share/init " + append] + share + list(more))
+        if cpus and not claim:
+            self.bind(cpus)
+
+    def bind(self, cpus):
+        """Each vCPU to a CPU, as <vcpupin> does."""
+        left = {"CPU %d/KVM" % i: cpu for i, cpu in enumerate(cpus)}
+        tasks = "/proc/%d/task" % self.qemu.pid
+        while left and self.qemu.poll() is None:
+            for tid in os.listdir(tasks):
+                cpu = left.pop(read("%s/%s/comm" % (tasks, tid)), None)
+                if cpu is not None:
+                    os.sched_setaffinity(int(tid), {cpu})
+            time.sleep(0.01)
 
     def until(self, name, limit):
         """The time it took until the guest has left a file."""
@@ -274,8 +294,8 @@ def results(path):
     return {key: float(value) for key, value in pairs if key in dict(RESULTS).values()}
 
 
-def hpcc_in_guest(way, mib):
-    guest = Guest(way, mib)
+def hpcc_in_guest(way, mib, claim):
+    guest = Guest(way, mib, claim=claim)
     guest.until("status", 1800)
     guest.end()
     return results(SHARE + "/hpccoutf.txt")
@@ -300,16 +320,20 @@ def bench_hpcc(out, mib=3072):
           "=============================\n\n"
           "One process, a guest of 3 GiB with one vCPU, one run each. The guest's\n"
           "kernel and, for the native run, the node's use transparent hugepages, as Debian's do.\n"
+          "In the column claimed, one of 2M whose vCPU has a core of its own, its tick thinned.\n"
           "Native runs beside a process that sleeps 1 ms at a time; in the last column alone.\n",
           file=out)
     columns = {}
     # 1 GiB pages first: the machine takes them where they are, and who has given
     # them back hardly gets them again.
-    for way, label, kib in (("fresh", "1G", 1 << 20), ("fresh", "2M", 2048), ("anon", "4K", 0)):
-        say("hpcc in a guest of %s pages" % label)
+    write(CORES + "thin_ticks", 1)
+    write(CORES + "claimable", "1-3")
+    for way, label, kib in (("fresh", "1G", 1 << 20), ("fresh", "2M", 2048),
+                            ("fresh", "claimed", 2048), ("anon", "4K", 0)):
+        say("hpcc in a guest: %s" % label)
         if kib:
             pool(kib, mib * 1024 // kib)
-        columns[label] = hpcc_in_guest(way, mib)
+        columns[label] = hpcc_in_guest(way, mib, label == "claimed")
         if kib:
             pool(kib, 0)
     write(THP, "always")
@@ -320,10 +344,64 @@ def bench_hpcc(out, mib=3072):
     # On a CPU whose TLB has not grown by that.
     say("hpcc on the node, alone")
     columns["alone"] = hpcc_on_node("2", False)
-    labels = ("4K", "2M", "1G", "alone")
+    labels = ("4K", "2M", "claimed", "1G", "alone")
     table(out, ("",) + labels,
           [[name] + ["%.2f" % (columns[label][key] / native[key]) for label in labels]
            for name, key in RESULTS])
+
+
+# What a program notices
+
+def latency_in_guest(claim, cpus=(2, 3)):
+    guest = Guest("fresh" if claim else "hugetlb", 1024, cpus=cpus, claim=claim,
+                  append="nohz_full=1")
+    guest.until("status", 600)
+    guest.end()
+    return noticed(SHARE)
+
+
+def latency_on_node(cpu=3):
+    os.makedirs("/tmp/native", exist_ok=True)
+    subprocess.run([TOP + "/scripts/node/latency-run", str(cpu), "/tmp/native"], check=True)
+    return noticed("/tmp/native")
+
+
+def noticed(path):
+    """Of what latency-run left there: how often in a second oslat's loop stood still for
+    more than its first class, 50 us, and how late cyclictest woke up on average."""
+    with open(path + "/oslat.json") as f:
+        oslat = json.load(f)["thread"]["0"]
+    with open(path + "/cyclictest.json") as f:
+        cyclictest = json.load(f)["thread"]["0"]
+    gaps = sum(n for us, n in oslat["histogram"].items() if int(us) > 50)
+    return gaps / oslat["duration"], cyclictest["avg"]
+
+
+def bench_latency(out):
+    print("What a program notices of it\n"
+          "============================\n\n"
+          "oslat's loop stands still for more than 50 us so many times a second; cyclictest\n"
+          "wakes up so late on average, as a ratio. On CPU 3 of the node, and on CPU 1 of a\n"
+          "guest of two, booted nohz_full=1, which are bound to CPUs 2 and 3 or claim them;\n"
+          "20 s each.\n", file=out)
+    say("oslat, cyclictest: on the node")
+    rows = [("node", latency_on_node())]
+    pool(2048, 512)
+    say("oslat, cyclictest: in a guest that is bound")
+    rows.append(("guest, bound", latency_in_guest(False)))
+    write(CORES + "thin_ticks", 1)
+    write(CORES + "claimable", "2-3")
+    say("oslat, cyclictest: in a guest that has claimed")
+    rows.append(("guest, claimed", latency_in_guest(True)))
+    subprocess.run([HPCVM, "isolate", "2-3"], check=True, stdout=subprocess.DEVNULL)
+    say("oslat, cyclictest: the same, isolated")
+    rows.append(("guest, claimed, isolated", latency_in_guest(True)))
+    say("oslat, cyclictest: on the node, isolated")
+    rows.append(("node, isolated", latency_on_node()))
+    subprocess.run([HPCVM, "isolate", "--undo"], check=True, stdout=subprocess.DEVNULL)
+    table(out, ("who", "gaps/s", "wake-up / node's"),
+          [(who, "%.0f" % gaps, "%.2f" % (late / rows[0][1][1])) for who, (gaps, late) in rows])
+    pool(2048, 0)
 
 
 # Threads
@@ -362,7 +440,7 @@ def main():
             return
         write(THP, "never")
         {"memory": bench_memory, "first": bench_first, "start": bench_start,
-         "hpcc": bench_hpcc}[what](out)
+         "hpcc": bench_hpcc, "latency": bench_latency}[what](out)
 
 
 main()
