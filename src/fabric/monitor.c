@@ -12,15 +12,18 @@
  * refused, and libfabric uses such a registration once and does not keep it.
  *
  * All of libfabric's calls but start and stop come under its own lock of all caches;
- * this needs none. Whether a registration is valid is asked for the range that was
- * subscribed, so the ranges are a tree, by both ends. Several caches (a domain has one)
- * may subscribe the same: they share its watch. Once it has changed, it holds for none
- * of them, and nobody can join, until all have left.
+ * this needs none. (A second domain may be used while the first still starts: there is
+ * no monitor yet then, and nothing is kept.)
+ *
+ * Whether a registration is valid is asked for the range that was subscribed, so ranges
+ * are found by both their ends. Several caches (a domain has one) may subscribe the same:
+ * they share its watch. Once it has changed, it holds for none of them, and nobody can
+ * join, until all have left.
  */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <search.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,8 +37,10 @@
 
 /* Of libfabric's FI_MR_CACHE_MAX_COUNT (1024) for sixteen domains. */
 #define SLOTS 16384
+#define CHAINS_ORDER 10
 
 struct range {
+	struct range *next;
 	const void *addr;
 	size_t length;
 	unsigned int subscribers;
@@ -43,10 +48,10 @@ struct range {
 };
 
 static struct hpcvm_monitor *monitor;
-static void *ranges;			/* tsearch(3): of struct range */
+static struct range *chains[1 << CHAINS_ORDER];
 static __thread uint64_t ended;		/* invalidations, before what it registers now */
 static pthread_t teller;
-static pid_t owner;			/* whose thread that is */
+static pid_t owner;			/* whose thread that is; 0: there is none */
 static int stopped = -1;		/* an eventfd: the teller is to end */
 
 static void complain(const char *why)
@@ -54,78 +59,75 @@ static void complain(const char *why)
 	fprintf(stderr, "hpcvm: libfabric keeps no registrations: %s\n", why);
 }
 
-static int by_ends(const void *x, const void *y)
+/* Where it hangs, or would: a chain by the page that it begins in. */
+static struct range **find(const void *addr, size_t length)
 {
-	const struct range *a = x, *b = y;
+	uint64_t hash = ((uintptr_t)addr >> 12) * 0x9e3779b97f4a7c15;
+	struct range **at = &chains[hash >> (64 - CHAINS_ORDER)];
 
-	if (a->addr != b->addr)
-		return a->addr < b->addr ? -1 : 1;
-	return a->length < b->length ? -1 : a->length > b->length;
+	while (*at && ((*at)->addr != addr || (*at)->length != length))
+		at = &(*at)->next;
+	return at;
 }
 
-static struct range *find(const void *addr, size_t length)
-{
-	struct range key = { .addr = addr, .length = length };
-	void *node = tfind(&key, &ranges, by_ends);
-
-	return node ? *(struct range **)node : NULL;
-}
-
-static struct range *add(const void *addr, size_t length, const struct hpcvm_watch *watch)
+static int add(struct range **at, const void *addr, size_t length, const struct hpcvm_watch *watch)
 {
 	struct range *range = calloc(1, sizeof(*range));
 
-	if (range) {
-		range->addr = addr;
-		range->length = length;
-		range->watch = *watch;
-		if (tsearch(range, &ranges, by_ends))
-			return range;
-		free(range);
+	if (!range) {
+		hpcvm_monitor_unwatch(monitor, watch, NULL);
+		return -ENOMEM;
 	}
-	hpcvm_monitor_unwatch(monitor, watch, NULL);
-	return NULL;
+	range->addr = addr;
+	range->length = length;
+	range->watch = *watch;
+	*at = range;
+	return 0;
 }
 
 /* One that is refused leaves all the same: libfabric unsubscribes it at once. */
 static int subscribe(struct fid_mem_monitor *fid, const void *addr, size_t length)
 {
-	struct range *range = find(addr, length);
+	struct hpcvm_monitor *m = __atomic_load_n(&monitor, __ATOMIC_ACQUIRE);
+	struct range **at = find(addr, length);
 	struct hpcvm_watch watch;
 	int ret;
 
-	ret = hpcvm_monitor_watch_since(monitor, addr, length, &ended, &watch, NULL);
-	if (!ret && !range) {
-		range = add(addr, length, &watch);
-		if (!range)
-			ret = -ENOMEM;
+	if (!m)
+		return -EAGAIN;
+	ret = hpcvm_monitor_watch_since(m, addr, length, &ended, &watch, NULL);
+	if (!ret && !*at) {
+		ret = add(at, addr, length, &watch);
 	} else if (!ret) {
-		if (!hpcvm_watch_holds(&range->watch))
+		if (!hpcvm_watch_holds(&(*at)->watch))
 			ret = -EAGAIN;
-		hpcvm_monitor_unwatch(monitor, &watch, NULL);
+		hpcvm_monitor_unwatch(m, &watch, NULL);
 	}
-	if (range)
-		range->subscribers++;
+	if (*at)
+		(*at)->subscribers++;
 	return ret;
 }
 
 static void unsubscribe(struct fid_mem_monitor *fid, const void *addr, size_t length)
 {
-	struct range *range = find(addr, length);
+	struct range **at = find(addr, length);
+	struct range *range = *at;
 
 	if (!range || --range->subscribers)
 		return;
 	hpcvm_monitor_unwatch(monitor, &range->watch, NULL);
-	tdelete(range, &ranges, by_ends);
+	*at = range->next;
 	free(range);
 }
 
 static bool valid(struct fid_mem_monitor *fid, const void *addr, size_t length)
 {
-	const struct range *range = find(addr, length);
+	const struct range *range = *find(addr, length);
 	struct hpcvm_monitor_stats now;
 
-	if (range && hpcvm_watch_holds(&range->watch))
+	if (!range)
+		return false;
+	if (hpcvm_watch_holds(&range->watch))
 		return true;
 	/* It will be registered anew, after this. */
 	if (!hpcvm_monitor_stats(monitor, &now, NULL))
@@ -176,25 +178,56 @@ static void *tell(void *arg)
 	return NULL;
 }
 
-static void close_all(void)
+/* The program's signals are not for it. */
+static int begin_telling(struct fid_mem_monitor *fid)
 {
+	sigset_t all, was;
+	int err;
+
+	stopped = eventfd(0, EFD_CLOEXEC);
+	if (stopped < 0)
+		return errno;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	err = pthread_create(&teller, NULL, tell, fid);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (!err)
+		owner = getpid();
+	return err;
+}
+
+/* A child of fork() has no such thread. */
+static void end_telling(void)
+{
+	if (owner == getpid()) {
+		eventfd_write(stopped, 1);
+		pthread_join(teller, NULL);
+	}
+	owner = 0;
 	if (stopped >= 0)
 		close(stopped);
 	stopped = -1;
-	hpcvm_monitor_close(monitor);
-	monitor = NULL;
-	tdestroy(ranges, free);
-	ranges = NULL;
+}
+
+static void forget_all(void)
+{
+	struct range *range;
+	size_t i;
+
+	for (i = 0; i < sizeof(chains) / sizeof(chains[0]); i++) {
+		while ((range = chains[i])) {
+			chains[i] = range->next;
+			free(range);
+		}
+	}
 }
 
 static void stop(struct fid_mem_monitor *fid)
 {
-	/* A child of fork() has no such thread. */
-	if (getpid() == owner) {
-		eventfd_write(stopped, 1);
-		pthread_join(teller, NULL);
-	}
-	close_all();
+	end_telling();
+	hpcvm_monitor_close(monitor);
+	monitor = NULL;
+	forget_all();
 }
 
 /* Refused, it leaves libfabric without a cache: slower, and right. */
@@ -202,19 +235,19 @@ static int start(struct fid_mem_monitor *fid)
 {
 	char why[HPCVM_SENTENCE_MAX];
 	struct hpcvm_error error;
+	struct hpcvm_monitor *m;
 	int ret;
 
-	ret = hpcvm_monitor_open(SLOTS, &monitor, &error);
+	ret = hpcvm_monitor_open(SLOTS, &m, &error);
 	if (ret) {
 		complain(hpcvm_explain(&error, why, sizeof(why)));
 		return ret;
 	}
-	owner = getpid();
-	stopped = eventfd(0, EFD_CLOEXEC);
-	ret = stopped < 0 ? errno : pthread_create(&teller, NULL, tell, fid);
+	__atomic_store_n(&monitor, m, __ATOMIC_RELEASE);
+	ret = begin_telling(fid);
 	if (ret) {
 		complain(strerror(ret));
-		close_all();
+		stop(fid);
 	}
 	return -ret;
 }
@@ -250,8 +283,10 @@ static __attribute__((constructor)) void import(void)
 		pthread_atfork(hold, go_on, go_on);
 }
 
+/* The program ends, and libfabric after this: nobody tells it anything any more. */
 static __attribute__((destructor)) void forget(void)
 {
+	end_telling();
 	if (fid.fid.ops)
 		fi_close(&fid.fid);
 }
