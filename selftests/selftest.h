@@ -58,8 +58,12 @@ static inline int open_device(void)
 static inline int new_kvm(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	int vm;
 
+	/* It takes all locks of an address space, which gives way to any signal. */
+	do
+		vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	while (vm < 0 && errno == EINTR);
 	close(kvm);
 	return vm;
 }
