@@ -70,6 +70,8 @@ static char *renew(char *at, size_t length, int huge)
 		   (huge ? MAP_HUGETLB : 0), -1, 0);
 	if (new == MAP_FAILED)
 		fail("mmap");
+	if (!huge)
+		madvise(new, length, MADV_NOHUGEPAGE);
 	memset(new, 1, length);
 	return new;
 }

@@ -6,7 +6,8 @@
 cd "$(dirname "$0")/../.." || exit
 . selftests/rxe.sh
 rxe_up
-echo 160 >/proc/sys/vm/nr_hugepages
+# Twice what is registered: what is stale goes when it is next looked for.
+echo 300 >/proc/sys/vm/nr_hugepages
 ulimit -l unlimited
 fabric=build/selftests/bench/fabric
 export FI_VERBS_MR_CACHE_ENABLE=1
