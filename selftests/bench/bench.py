@@ -175,7 +175,10 @@ class Guest:
         tasks = "/proc/%d/task" % self.qemu.pid
         while left and self.qemu.poll() is None:
             for tid in os.listdir(tasks):
-                cpu = left.pop(read("%s/%s/comm" % (tasks, tid)), None)
+                try:
+                    cpu = left.pop(read("%s/%s/comm" % (tasks, tid)), None)
+                except FileNotFoundError:
+                    continue  # a thread that has ended meanwhile
                 if cpu is not None:
                     os.sched_setaffinity(int(tid), {cpu})
             time.sleep(0.01)
