@@ -51,4 +51,5 @@ done <"$share/tap"
 ok "all of them ran" grep -q '^# PASSED: ' "$share/tap"
 ok "in the guest: 30 rounds of MPI more pin nothing" few "$(cat "$share/mpi-40")" "$(cat "$share/mpi-10")"
 gone inside
+set_pool 0
 plan

@@ -24,6 +24,7 @@ rxe_down()
 	echo >$tracing/kprobe_events
 	rdma link delete rxe0
 	ip address delete 192.0.2.1/24 dev "$netdev"
+	ip link set "$netdev" down
 }
 
 pins() { awk '$1 == "pin" { print $2 }' $tracing/kprobe_profile; }
