@@ -69,6 +69,8 @@ pool_is() { [ "$(free_pages)" = "$1" ] && [ "$(cat "$pool/resv_hugepages")" = 0 
 no_claims() { [ -z "$(cat "$cores/claimed")" ]; }
 no_vms() { [ -z "$(ls -A "$vms")" ]; }
 set_pool() { echo "$1" >"$pool/nr_hugepages"; }
+# So many that are whole: a page that events has broken stays in the pool.
+whole_pool() { set_pool 0; set_pool $(($1 + $(cat "$pool/nr_hugepages"))); }
 
 # The built emulator, as a node sees the cache.
 built_qemu() { echo "/cache/$(basename "$(readlink build/qemu)")/bin/qemu-system-hpcvm"; }
