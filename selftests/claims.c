@@ -4,7 +4,8 @@
  * for times, all at random, while others change where their threads may run, take
  * processors away, switch thinning on and off and list other cores; then they are
  * killed. A call may fail, with an errno that its documentation names; and after
- * each round everything is as before. ROUNDS of them (10).
+ * each round everything is as before. ROUNDS of them (10), and more until so many as
+ * CYCLES (0) vCPUs that owned no core have been given one; all of these lose it again.
  */
 #include <dirent.h>
 #include "vcpu.h"
@@ -12,7 +13,10 @@
 #define OWNERS 3
 #define VCPUS 2
 
-static atomic_int *surprises;
+/* Of all processes. */
+static struct {
+	atomic_int surprises, cycles;
+} *seen;
 
 static bool one_in(int n)
 {
@@ -27,7 +31,7 @@ static bool one_in(int n)
 		i_++;							\
 	if (err_ != errnos_[i_]) {					\
 		fprintf(stderr, "# %s: errno %d\n", #_expr, err_);	\
-		atomic_fetch_add(surprises, 1);				\
+		atomic_fetch_add(&seen->surprises, 1);				\
 	}								\
 } while (0)
 
@@ -38,6 +42,7 @@ struct owner {
 	uint64_t id;
 	char *ram;
 	struct vcpu vcpus[VCPUS];
+	bool owns[VCPUS];	/* unless the core was taken away */
 };
 
 static void begin(struct owner *o)
@@ -55,6 +60,7 @@ static void begin(struct owner *o)
 			.sleeps = one_in(4), .exits = one_in(4), .rest_us = one_in(3) ? 500 : 0,
 		};
 		EXPECT_ONE_OF(vcpu_start(&o->vcpus[i]), 0);
+		o->owns[i] = false;
 	}
 }
 
@@ -71,7 +77,8 @@ static void end(struct owner *o)
 
 static void claim_at_random(struct owner *o)
 {
-	struct hpcvm_vcpu_claim c = vcpu_claim(random() % VCPUS, random() % 4);
+	int i = random() % VCPUS, err;
+	struct hpcvm_vcpu_claim c = vcpu_claim(i, random() % 4);
 
 	if (one_in(2))
 		c.cpu = HPCVM_CPU_ANY;
@@ -79,7 +86,20 @@ static void claim_at_random(struct owner *o)
 	if (one_in(4))
 		c.flags |= HPCVM_CLAIM_FIFO;
 	c.tick = one_in(4) ? random() % 4 : HPCVM_TICK_AUTO;
-	EXPECT_ONE_OF(call(o->vm, HPCVM_VCPU_CLAIM, &c), EINVAL, EPERM, EBUSY, EOPNOTSUPP, ESRCH);
+	err = call(o->vm, HPCVM_VCPU_CLAIM, &c);
+	EXPECT_ONE_OF(err, EINVAL, EPERM, EBUSY, EOPNOTSUPP, ESRCH);
+	if (err || o->owns[i])
+		return;
+	o->owns[i] = true;
+	atomic_fetch_add(&seen->cycles, 1);
+}
+
+static void release_at_random(struct owner *o)
+{
+	int i = random() % VCPUS, err = release(o->vm, i);
+
+	EXPECT_ONE_OF(err, ENOENT);
+	o->owns[i] = false;
 }
 
 static void look(struct owner *o)
@@ -107,7 +127,7 @@ static void act(struct owner *o)
 		claim_at_random(o);
 		break;
 	case 3:
-		EXPECT_ONE_OF(release(o->vm, random() % VCPUS), ENOENT);
+		release_at_random(o);
 		break;
 	case 4:
 		look(o);
@@ -244,16 +264,22 @@ static void one_round(int dev, unsigned int seed)
 FIXTURE(claims)
 {
 	int dev;
-	int rounds;
+	int rounds, cycles;
 	long users, kvm, kvm_vendor;
 };
 
+static int asked_for(const char *name, int otherwise)
+{
+	const char *s = getenv(name);
+
+	return s && *s ? atoi(s) : otherwise;
+}
+
 FIXTURE_SETUP(claims)
 {
-	const char *rounds = getenv("ROUNDS");
-
-	surprises = shared_page();
-	self->rounds = rounds && *rounds ? atoi(rounds) : 10;
+	seen = shared_page();
+	self->rounds = asked_for("ROUNDS", 10);
+	self->cycles = asked_for("CYCLES", 0);
 	self->dev = open_device();
 	ASSERT_LE(0, self->dev);
 	ASSERT_TRUE(nothing_is_claimed());
@@ -266,7 +292,7 @@ FIXTURE_TEARDOWN(claims)
 {
 	close(self->dev);
 	EXPECT_TRUE(SOON(list_cores("\n") == 0));
-	munmap(surprises, SZ_4K);
+	munmap(seen, SZ_4K);
 }
 
 TEST_F_TIMEOUT(claims, storm, 6 * 3600)
@@ -274,10 +300,10 @@ TEST_F_TIMEOUT(claims, storm, 6 * 3600)
 	uint64_t begin = now_ns();
 	int i;
 
-	for (i = 0; i < self->rounds; i++) {
+	for (i = 0; i < self->rounds || seen->cycles < self->cycles; i++) {
 		srandom(i + 1);
 		one_round(self->dev, 1000 * (i + 1));
-		ASSERT_EQ(0, *surprises) TH_LOG("in round %d", i);
+		ASSERT_EQ(0, seen->surprises) TH_LOG("in round %d", i);
 		ASSERT_TRUE(SOON(nothing_is_claimed())) TH_LOG("in round %d", i);
 		ASSERT_TRUE(SOON(!count_entries(VMS))) TH_LOG("in round %d", i);
 		ASSERT_TRUE(SOON(get_number("/sys/module/hpcvm/refcnt") == self->users))
@@ -285,10 +311,12 @@ TEST_F_TIMEOUT(claims, storm, 6 * 3600)
 		ASSERT_TRUE(SOON(get_number("/sys/module/kvm/refcnt") == self->kvm))
 			TH_LOG("in round %d", i);
 		ASSERT_TRUE(kvm_settles(self->kvm_vendor)) TH_LOG("in round %d", i);
-		if (i % 100 == 99)
-			fprintf(stderr, "# %d rounds\n", i + 1);
+		if (i % 10 == 9)
+			fprintf(stderr, "# %d rounds, %d cycles\n", i + 1, seen->cycles);
 	}
-	printf("# %d rounds in %.1f s\n", i, (now_ns() - begin) / 1e9);
+	printf("# %d rounds, %d claims and their ends, in %.1f s\n", i, seen->cycles,
+	       (now_ns() - begin) / 1e9);
+	EXPECT_LT(0, seen->cycles);
 	EXPECT_EQ(0, get_number(CORES "missed_probes"));
 	EXPECT_GT(1000 * slow(), kernel_sleep(40));
 }
