@@ -378,19 +378,24 @@ TEST_F(core, moved_by_affinity)
 
 TEST_F(core, drift)
 {
+	int drifts = 0;
 	cpu_set_t all;
 
 	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
-	ASSERT_EQ(0, run_only_on(self->vcpu.tid, 0));
-	EXPECT_TRUE(SOON(bound_to(self->vcpu.tid, CPU_A)));
-	EXPECT_EQ(1, stats(self->vm, 0).drifts);
+	/* The module can be quicker than the scheduler: then it never got there. */
+	while (drifts < 5 && !stats(self->vm, 0).migrations) {
+		ASSERT_EQ(0, run_only_on(self->vcpu.tid, 0));
+		EXPECT_TRUE(SOON(bound_to(self->vcpu.tid, CPU_A)));
+		drifts++;
+		EXPECT_EQ(drifts, stats(self->vm, 0).drifts);
+	}
 	EXPECT_LE(1, stats(self->vm, 0).migrations);
 
 	/* It need not have gone elsewhere: that it could is enough. */
 	memset(&all, 0xff, sizeof(all));
 	ASSERT_EQ(0, sched_setaffinity(self->vcpu.tid, sizeof(all), &all));
 	EXPECT_TRUE(SOON(bound_to(self->vcpu.tid, CPU_A)));
-	EXPECT_EQ(2, stats(self->vm, 0).drifts);
+	EXPECT_EQ(drifts + 1, stats(self->vm, 0).drifts);
 	EXPECT_EQ(CPU_A, stats(self->vm, 0).cpu);
 }
 
