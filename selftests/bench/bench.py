@@ -17,6 +17,7 @@ that what differs between two rows is one thing: where the RAM comes from.
 """
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -151,7 +152,7 @@ class Guest:
             "pc-q35-hpcvm-1.0" + ("" if claim else ",cores=off")
         guest = os.path.dirname(SHARE)
         for name in os.listdir(SHARE):
-            if name in ("booted", "status", "filled", "hpccoutf.txt"):
+            if name in ("booted", "status", "filled", "spinning", "hpccoutf.txt"):
                 os.unlink(SHARE + "/" + name)
         share = []
         for tag, path, options in (("root", guest + "/root", ",readonly=on"), ("share", SHARE, "")):
@@ -171,17 +172,21 @@ class Guest:
 
     def bind(self, cpus):
         """Each vCPU to a CPU, as <vcpupin> does."""
-        left = {"CPU %d/KVM" % i: cpu for i, cpu in enumerate(cpus)}
+        for vcpu, cpu in enumerate(cpus):
+            os.sched_setaffinity(self.thread(vcpu), {cpu})
+
+    def thread(self, vcpu):
+        """Its thread's number, once there is one."""
         tasks = "/proc/%d/task" % self.qemu.pid
-        while left and self.qemu.poll() is None:
+        while self.qemu.poll() is None:
             for tid in os.listdir(tasks):
                 try:
-                    cpu = left.pop(read("%s/%s/comm" % (tasks, tid)), None)
+                    if read("%s/%s/comm" % (tasks, tid)) == "CPU %d/KVM" % vcpu:
+                        return int(tid)
                 except FileNotFoundError:
                     continue  # a thread that has ended meanwhile
-                if cpu is not None:
-                    os.sched_setaffinity(int(tid), {cpu})
             time.sleep(0.01)
+        sys.exit("bench: QEMU has ended")
 
     def until(self, name, limit):
         """The time it took until the guest has left a file."""
@@ -355,18 +360,54 @@ def bench_hpcc(out, mib=3072):
 
 # What a program notices
 
+class Traced:
+    """How often an event of the kernel's has come from a thread: the kernel counts."""
+
+    def __init__(self, event, condition=""):
+        self.file = "/sys/kernel/tracing/events/" + event
+        self.trigger = "hist:keys=common_pid" + (" if " + condition if condition else "")
+        write(self.file + "/trigger", self.trigger)
+
+    def end(self, tid):
+        lines = [re.sub("[^0-9 ]", " ", line).split() for line in
+                 read(self.file + "/hist").split("\n") if "common_pid" in line and "hitcount:" in line]
+        write(self.file + "/trigger", "!" + self.trigger)
+        return sum(int(count) for thread, count in lines if int(thread) == tid)
+
+
+def timer_interrupts(cpu):
+    with open("/proc/interrupts") as f:
+        return next(int(line.split()[1 + cpu]) for line in f if line.lstrip().startswith("LOC:"))
+
+
+def exits_in_guest(guest, cpu, seconds=12):
+    """What interrupts a program in a guest that spins on vCPU 1, on this CPU: local timer
+    interrupts of the CPU, all exits, and those by which the guest sets its timer; in a
+    second."""
+    guest.until("spinning", 600)
+    time.sleep(4)
+    traced = [Traced("kvm/kvm_exit"), Traced("kvm/kvm_msr", "write == 1 && ecx == 0x6e0"),
+              Traced("kvm/kvm_apic", "rw == 1 && reg == 0x380")]
+    timers = -timer_interrupts(cpu)
+    time.sleep(seconds)
+    timers += timer_interrupts(cpu)
+    exits, deadline, count = (event.end(guest.thread(1)) for event in traced)
+    return timers / seconds, exits / seconds, (deadline + count) / seconds
+
+
 def latency_in_guest(claim, cpus=(2, 3)):
     guest = Guest("fresh" if claim else "hugetlb", 1024, cpus=cpus, claim=claim,
                   append="nohz_full=1")
+    seen = exits_in_guest(guest, cpus[1])
     guest.until("status", 600)
     guest.end()
-    return noticed(SHARE)
+    return noticed(SHARE) + seen
 
 
 def latency_on_node(cpu=3):
     os.makedirs("/tmp/native", exist_ok=True)
     subprocess.run([TOP + "/scripts/node/latency-run", str(cpu), "/tmp/native"], check=True)
-    return noticed("/tmp/native")
+    return noticed("/tmp/native") + (None, None, None)
 
 
 def noticed(path):
@@ -386,7 +427,8 @@ def bench_latency(out):
           "oslat's loop stands still for more than 50 us so many times a second; cyclictest\n"
           "wakes up so late on average, as a ratio. On CPU 3 of the node, and on CPU 1 of a\n"
           "guest of two, booted nohz_full=1, which are bound to CPUs 2 and 3 or claim them;\n"
-          "20 s each.\n", file=out)
+          "20 s each. While oslat spins in a guest: local timer interrupts of CPU 3, exits of\n"
+          "vCPU 1, and those of them by which the guest sets its timer, in a second.\n", file=out)
     say("oslat, cyclictest: on the node")
     rows = [("node", latency_on_node())]
     pool(2048, 512)
@@ -402,8 +444,10 @@ def bench_latency(out):
     say("oslat, cyclictest: on the node, isolated")
     rows.append(("node, isolated", latency_on_node()))
     subprocess.run([HPCVM, "isolate", "--undo"], check=True, stdout=subprocess.DEVNULL)
-    table(out, ("who", "gaps/s", "wake-up / node's"),
-          [(who, "%.0f" % gaps, "%.2f" % (late / rows[0][1][1])) for who, (gaps, late) in rows])
+    table(out, ("who", "gaps/s", "wake-up / node's", "ticks/s", "exits/s", "timer exits/s"),
+          [(who, "%.0f" % gaps, "%.2f" % (late / rows[0][1][1])) +
+           tuple("-" if n is None else "%.1f" % n for n in exits)
+           for who, (gaps, late, *exits) in rows])
     pool(2048, 0)
 
 
