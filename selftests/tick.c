@@ -187,24 +187,6 @@ TEST_F(tick, the_node_goes_on)
 	EXPECT_TRUE(gets_thin(THIN));
 }
 
-/* Fields of /proc/self/task/TID/stat, from 1. */
-static long long stat_field(pid_t tid, int field)
-{
-	char path[64], text[1024], *at;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	f = fopen(path, "r");
-	at = f && fgets(text, sizeof(text), f) ? strrchr(text, ')') + 2 : NULL;
-	if (f)
-		fclose(f);
-	for (field -= 3; at && field; field--) {
-		at = strchr(at, ' ');
-		at += !!at;
-	}
-	return at ? strtoll(at, NULL, 10) : -1;
-}
-
 /* What ticks would have charged is charged. */
 TEST_F(tick, time_is_charged)
 {
@@ -273,7 +255,19 @@ TEST_F(tick, cpu_limit)
 	EXPECT_GT(8, seconds);
 }
 
-/* The keeper's CPU goes, and comes; and the thinned one. */
+/* And in time: a timer is put up as that limit is. */
+TEST_F(tick, cpu_timer)
+{
+	double used;
+
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	used = cpu_time_until_timer(3);
+	TH_LOG("3 s of the CPU's time were %.2f s", used);
+	EXPECT_LT(2.9, used);
+	EXPECT_GT(3.5, used);
+}
+
 /* The first half of suspend: the vCPU stands still, and so does our look at it. */
 TEST_F(tick, tasks_are_frozen)
 {
@@ -292,6 +286,7 @@ TEST_F(tick, tasks_are_frozen)
 	EXPECT_EQ(0, stats(self->vm, 0).drifts);
 }
 
+/* The keeper's CPU goes, and comes; and the thinned one. */
 TEST_F(tick, cpus_go_offline)
 {
 	const char *keeper = "/sys/devices/system/cpu/cpu2/online";

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include "selftest.h"
 
@@ -295,5 +296,52 @@ static inline double kernel_sleep(int ms)
 	munmap(self->ram, VCPU_RAM);					\
 	EXPECT_TRUE(SOON(list_cores("\n") == 0));			\
 } while (0)
+
+/* Time that is charged: fields of /proc/self/task/TID/stat, from 1. */
+static inline long long stat_field(pid_t tid, int field)
+{
+	char path[64], text[1024], *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	at = f && fgets(text, sizeof(text), f) ? strrchr(text, ')') + 2 : NULL;
+	if (f)
+		fclose(f);
+	for (field -= 3; at && field; field--) {
+		at = strchr(at, ' ');
+		at += !!at;
+	}
+	return at ? strtoll(at, NULL, 10) : -1;
+}
+
+static inline double cpu_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static _Atomic double timer_came;
+
+static inline void on_cpu_timer(int signal)
+{
+	timer_came = cpu_time();
+}
+
+/* So much CPU time it is until a timer of so many seconds of it comes. */
+static inline double cpu_time_until_timer(int seconds)
+{
+	struct itimerval timer = { .it_value.tv_sec = seconds };
+	double begin = cpu_time();
+
+	timer_came = 0;
+	signal(SIGPROF, on_cpu_timer);
+	setitimer(ITIMER_PROF, &timer, NULL);
+	while (!timer_came)
+		usleep(100000);
+	return timer_came - begin;
+}
 
 #endif

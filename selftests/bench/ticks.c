@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * ticks HOW SECONDS: what disturbs a core on which somebody spins, and what
- * that costs the others. One line:
+ * ticks HOW SECONDS: what disturbs a core on which somebody spins for so long.
+ * One line, each in a second:
  *
- *	TIMER ALL EXITS SLEEP LAG RCU
+ *	TIMER ALL EXITS
  *
- * local timer interrupts, all interrupts, KVM exits of the spinning core in a
- * second; the longest that a sleep of 40 ms in the kernel took elsewhere, the
- * longest that the time stood still, in ms; and synchronize_rcu(), in ms on
- * average.
+ * local timer interrupts, all interrupts, KVM exits of the spinning core.
+ *
+ * ticks HOW 0: what that costs the others. One line, in ms:
+ *
+ *	SLEEP LAG RCU CHARGED TIMER
+ *
+ * the longest of 100 sleeps of 40 ms in the kernel elsewhere, the longest that the
+ * time stood still, and synchronize_rcu() on average; how much of its time the spinner
+ * was charged with (a guest: as guest time), of one; and how much of it passed until
+ * a timer of 3 s of it came (RLIMIT_CPU is such a one), in s.
  *
  * HOW: native (a process spins), pinned (a guest does, bound to the CPU, as
  * with libvirt's <vcpupin>), claimed (a guest with a core of its own). The
@@ -18,6 +24,13 @@
 #include "../vcpu.h"
 
 #define CORE 3
+
+/* Fields of stat_field(), proc(5). */
+#define UTIME 14
+#define GUEST_TIME 43
+
+static pid_t spinner;	/* the thread */
+static int charged_as = GUEST_TIME;
 
 struct seen {
 	long long timer, all;
@@ -58,6 +71,8 @@ static struct seen see(int vm)
 
 static void *spin(void *unused)
 {
+	charged_as = UTIME;
+	spinner = gettid();
 	run_only_on(0, CORE);
 	for (;;)
 		;
@@ -104,9 +119,26 @@ static void show_grace_period(int rounds)
 		if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
 			break;
 	if (i == rounds)
-		printf("%.1f\n", (now_ns() - begin) / 1e6 / rounds);
+		printf("%.1f ", (now_ns() - begin) / 1e6 / rounds);
 	else
-		printf("-\n");
+		printf("- ");
+}
+
+/* In seconds. */
+static double charged(void)
+{
+	return 1. * stat_field(spinner, charged_as) / sysconf(_SC_CLK_TCK);
+}
+
+static void show_costs(void)
+{
+	double begin = now_ns() / 1e9, before = charged();
+
+	printf("%.1f ", longest_sleep(100));
+	printf("%.1f ", longest_lag(4));
+	show_grace_period(20);
+	printf("%.2f ", (charged() - before) / (now_ns() / 1e9 - begin));
+	printf("%.2f\n", cpu_time_until_timer(3));
 }
 
 static int begin(const char *how)
@@ -122,30 +154,34 @@ static int begin(const char *how)
 	if (vcpu_start(v) || (strcmp(how, "claimed") ? run_only_on(v->tid, CORE) :
 						       claim(v->vm, 0, CORE)))
 		exit(1);
+	spinner = v->tid;
 	return v->vm;
+}
+
+static void show_rates(int vm, double seconds)
+{
+	struct seen a = see(vm), b;
+	uint64_t from = now_ns();
+
+	usleep(seconds * 1e6);
+	b = see(vm);
+	seconds = (now_ns() - from) / 1e9;
+	printf("%.2f %.2f %.2f\n", (b.timer - a.timer) / seconds, (b.all - a.all) / seconds,
+	       (b.exits - a.exits) / seconds);
 }
 
 int main(int argc, char **argv)
 {
-	double seconds = argc > 2 ? atof(argv[2]) : 30;
-	struct seen a, b;
-	uint64_t from;
 	int vm;
 
-	if (argc < 2 || list_cores("3") || put_text(CORES "thin_ticks", "1"))
+	if (argc < 3 || list_cores("3") || put_text(CORES "thin_ticks", "1"))
 		return 1;
 	run_only_on(0, 0);
 	vm = begin(argv[1]);
 	sleep(6);	/* the core's duties go elsewhere */
-	a = see(vm);
-	from = now_ns();
-	usleep(seconds * 1e6);
-	b = see(vm);
-	seconds = (now_ns() - from) / 1e9;
-	printf("%.2f %.2f %.2f ", (b.timer - a.timer) / seconds, (b.all - a.all) / seconds,
-	       (b.exits - a.exits) / seconds);
-	printf("%.1f ", longest_sleep(60));
-	printf("%.1f ", longest_lag(4));
-	show_grace_period(20);
+	if (atof(argv[2]) > 0)
+		show_rates(vm, atof(argv[2]));
+	else
+		show_costs();
 	return 0;
 }

@@ -7,11 +7,14 @@
  * has then set the timer one period ahead; the probe sets it some more ahead
  * if nothing speaks against it. A missed probe leaves an ordinary tick. What
  * makes the tick needed again restores its period at once: the vCPU leaves the
- * CPU, another task wakes up there, the core gets a duty for the node.
+ * CPU, another task wakes up there, the core gets a duty for the node. Is the vCPU
+ * back before a tick has come, it is put off again as far as it was.
  *
  * Two such duties can stick to a core that never idles: to keep the time, and
  * to expire the timers of idle CPUs (migrator.c). A core that has one keeps its
- * tick; keeper.c sees to it that others take them over.
+ * tick; keeper.c sees to it that others take them over. A CPU begins to keep the
+ * time at a tick of its own, when nobody else does, and then each of its ticks
+ * moves jiffies, and nothing else does.
  *
  * The tick also charges time to tasks. What a put-off tick would have charged
  * is made up for when it comes; sum_exec_runtime is right anyway.
@@ -22,9 +25,11 @@
 #include <linux/kprobes.h>
 #include <linux/math64.h>
 #include <linux/percpu.h>
+#include <linux/posix-timers.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
 #include <linux/smp.h>
 #include <linux/timekeeping.h>
@@ -33,16 +38,21 @@
 
 #include "hpcvm.h"
 
-/* So many ticks in a row must not have moved jiffies: the core keeps no time. */
-#define STEADY_TICKS 3
+/* After so many ticks that speak for it, it is certain that another CPU keeps the time. */
+#define CERTAIN 3
+
+/* RLIMIT_CPU, in seconds, is to be right within a tenth. */
+#define TIMED_DEFER_NS (100 * (u64)NSEC_PER_MSEC)
 
 struct thin {
 	bool on;
 	struct task_struct *task;	/* whose ticks are put off; to compare, no more */
 	struct hrtimer *timer;		/* its tick */
 	u64 last;			/* when the tick came last, in ns */
-	unsigned int steady;
+	unsigned long then;		/* jiffies, after it */
+	unsigned int steady;		/* so certain is it that another CPU keeps the time */
 	bool deferred;			/* the next one is put off */
+	ktime_t due;			/* until then, since that one; 0: it was not */
 	u64 deferrals;			/* so often */
 	u64 restored;			/* so often it was restored before its time */
 	u64 refused;			/* ticks in the guest that were not put off */
@@ -56,6 +66,12 @@ struct thin {
 static DEFINE_PER_CPU(struct thin, thins);
 
 static u64 max_defer_ns = 500 * NSEC_PER_MSEC;
+
+/* How long ago has somebody kept the time? */
+static u64 lag_of_time(void)
+{
+	return ktime_get_mono_fast_ns() - ktime_to_ns(ktime_get_coarse());
+}
 
 static bool in_guest(const struct thin *t)
 {
@@ -101,7 +117,6 @@ static void restore(struct thin *t)
 	}
 	charge_missed(t, now, 0);
 	WRITE_ONCE(t->deferred, false);
-	t->steady = 0;
 	t->restored++;
 }
 
@@ -168,7 +183,8 @@ void hpcvm_thin_help(int cpu)
 
 struct tick {
 	struct hrtimer *timer;
-	unsigned long jiffies;
+	unsigned long before;	/* jiffies */
+	bool late;	/* nobody had kept the time for two periods */
 };
 
 static int tick_begins(struct kretprobe_instance *ri, struct pt_regs *regs)
@@ -178,24 +194,70 @@ static int tick_begins(struct kretprobe_instance *ri, struct pt_regs *regs)
 	if (!this_cpu_read(thins.on))
 		return 1;
 	tick->timer = (void *)regs_get_kernel_argument(regs, 0);
-	tick->jiffies = jiffies;
+	tick->before = jiffies;
+	tick->late = lag_of_time() > 2 * TICK_NSEC;
 	return 0;
+}
+
+/* From now on nobody needs it, or whoever does sees that. */
+static bool may_put_off(struct thin *t)
+{
+	if (t->steady < CERTAIN)
+		return false;
+	WRITE_ONCE(t->deferred, true);
+	/* Pairs with hpcvm_thin_poke(). */
+	smp_mb();
+	if (single_task_running() && !need_resched() &&
+	    hpcvm_migrator_is_free(smp_processor_id()))
+		return true;
+	WRITE_ONCE(t->deferred, false);
+	return false;
+}
+
+/* Timers of its CPU time, RLIMIT_CPU among them, are looked at by the tick. */
+static bool is_timed(struct task_struct *p)
+{
+	const struct posix_cputimer_base *own = p->posix_cputimers.bases;
+
+	return READ_ONCE(p->signal->posix_cputimers.timers_active) ||
+	       READ_ONCE(own[CPUCLOCK_PROF].nextevt) != U64_MAX ||
+	       READ_ONCE(own[CPUCLOCK_VIRT].nextevt) != U64_MAX ||
+	       READ_ONCE(own[CPUCLOCK_SCHED].nextevt) != U64_MAX;
 }
 
 static void put_off(struct thin *t)
 {
-	u64 ticks = div_u64(READ_ONCE(max_defer_ns), TICK_NSEC);
+	u64 most = READ_ONCE(max_defer_ns);
+	u64 ticks = div_u64(is_timed(current) ? min(most, TIMED_DEFER_NS) : most, TICK_NSEC);
 
-	WRITE_ONCE(t->deferred, true);
-	/* Whoever needs the tick from now on sees that. Pairs with hpcvm_thin_poke(). */
-	smp_mb();
-	if (!single_task_running() || need_resched() || ticks < 2 ||
-	    !hpcvm_migrator_is_free(smp_processor_id())) {
-		WRITE_ONCE(t->deferred, false);
+	if (!may_put_off(t))
 		return;
-	}
 	hrtimer_add_expires_ns(t->timer, (ticks - 1) * TICK_NSEC);
+	t->due = hrtimer_get_expires(t->timer);
 	t->deferrals++;
+}
+
+/* The vCPU is back. On its CPU, interrupts off. */
+static void put_off_again(struct thin *t)
+{
+	u64 now = ktime_get_mono_fast_ns();
+
+	if (ktime_to_ns(t->due) <= (s64)(now + TICK_NSEC) || !may_put_off(t))
+		return;
+	hrtimer_start(t->timer, t->due, HRTIMER_MODE_ABS_PINNED_HARD);
+	t->last = now;
+}
+
+/* A CPU that keeps the time is the only one that moves jiffies. */
+static void weigh(struct thin *t, const struct tick *tick)
+{
+	unsigned long now = jiffies;
+
+	if (!tick->late && (now == tick->before || tick->before != t->then))
+		t->steady = min(t->steady + 1, (unsigned int)CERTAIN);
+	else if (t->steady)
+		t->steady--;
+	t->then = now;
 }
 
 static int tick_ends(struct kretprobe_instance *ri, struct pt_regs *regs)
@@ -208,11 +270,11 @@ static int tick_ends(struct kretprobe_instance *ri, struct pt_regs *regs)
 	charge_missed(t, ktime_get_mono_fast_ns(), 1);
 	WRITE_ONCE(t->deferred, false);
 	t->timer = tick->timer;
-	t->steady = jiffies - tick->jiffies ? 0 : t->steady + 1;
+	t->due = 0;
+	weigh(t, tick);
 	if (!in_guest(t))
 		return 0;
-	if (t->steady >= STEADY_TICKS)
-		put_off(t);
+	put_off(t);
 	if (!t->deferred)
 		t->refused++;
 	return 0;
@@ -253,6 +315,8 @@ static void on_switch(void *unused, bool preempt, struct task_struct *prev,
 
 	if (t->deferred && prev == t->task)
 		restore(t);
+	else if (t->due && next == t->task && READ_ONCE(t->on))
+		put_off_again(t);
 }
 
 static void on_wakeup(void *unused, struct task_struct *p)
@@ -335,6 +399,7 @@ void hpcvm_thin_on(int cpu, struct task_struct *task)
 	t->restored = 0;
 	t->refused = 0;
 	t->steady = 0;
+	t->due = 0;
 	t->deferred = false;	/* its CPU may have gone offline with a tick put off */
 	t->task = task;
 	/* Its CPU's tick sees whose it is, once it sees that. */

@@ -88,7 +88,7 @@ int hpcvm_tick_choose(struct hpcvm_call *call, int cpu, u32 asked, struct hpcvm_
 		tick->why = HPCVM_TICK_WHY_ASKED;
 		return 0;
 	}
-	if (asked != HPCVM_TICK_THIN && tick_nohz_full_cpu(cpu)) {
+	if (tick_nohz_full_cpu(cpu)) {
 		tick->mode = HPCVM_TICK_NOHZ_FULL;
 		return 0;
 	}

@@ -1080,7 +1080,8 @@ enum hpcvm_claim_flag {
  * @HPCVM_TICK_NOHZ_FULL: the node was booted with nohz_full on this core; the
  *	kernel stops the tick by itself while one task runs there.
  * @HPCVM_TICK_THIN: while the vCPU alone runs there, in the guest, the next
- *	tick is put off, by a bounded time.
+ *	tick is put off, by a bounded time. To ask for it on a core booted with
+ *	nohz_full gives that.
  */
 enum hpcvm_tick_mode {
 	HPCVM_TICK_AUTO = 0,
