@@ -20,6 +20,7 @@ version = $(shell cat VERSION)
 # The release as the module loader compares it.
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 tree = $(BUILD)/$(release)/tree
+importer = $(BUILD)/$(release)/importer
 emulator = $(PREFIX)/bin/qemu-system-hpcvm
 unit = /usr/lib/systemd/system/hpcvm-reserve.service
 
@@ -36,6 +37,14 @@ modules:
 	@cp -pru src/hpcvm $(tree)/src
 	+@$(MAKE) --no-print-directory -C $(KDIR) M=$(tree) W=$(W) KCFLAGS=-Werror modules
 	@cp $(tree)/src/hpcvm/hpcvm.ko $(BUILD)/$(release)/
+
+# What the tests need of a kernel besides: an importer of dma-bufs.
+.PHONY: test-modules
+test-modules: modules
+	@mkdir -p $(importer)
+	@cp -pu selftests/importer/* $(importer)
+	+@$(MAKE) --no-print-directory -C $(KDIR) M=$(importer) W=$(W) KCFLAGS=-Werror modules
+	@cp $(importer)/hpcvm_importer.ko $(BUILD)/$(release)/
 
 .PHONY: user
 user:

@@ -399,8 +399,8 @@ TEST_F(abi, query)
 	for (kind = 0; kind < KINDS; kind++) {
 		ASSERT_EQ(0, call(self->fd[kind], HPCVM_QUERY, &query));
 		EXPECT_EQ(HPCVM_API_VERSION, query.api_version);
-		EXPECT_EQ(HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES | HPCVM_FEATURE_MONITOR,
-			  query.features);
+		EXPECT_EQ(HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES | HPCVM_FEATURE_MONITOR |
+			  HPCVM_FEATURE_PIN, query.features);
 		EXPECT_EQ(0, query.reason);
 		EXPECT_EQ(0, query.detail);
 		EXPECT_EQ(kind == ON_DEVICE || kind == ON_MONITOR, query.vm_id == 0);

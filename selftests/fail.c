@@ -515,6 +515,20 @@ static int monitor(int dev)
 	return err;
 }
 
+/* Memory that is not there yet is pinned, and let go. */
+static int pin(int dev)
+{
+	char *ram = mmap(NULL, 600 * SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+	struct hpcvm_pin p = { .size = sizeof(p), .addr = (uintptr_t)ram, .length = 600 * SZ_4K };
+	int err = FAULTY(dev, HPCVM_PIN, &p);
+
+	if (!err)
+		UNDER_FAULT(close(p.out_fd));
+	munmap(ram, 600 * SZ_4K);
+	return err;
+}
+
 /* From the first call of a VM to its last, each of them under fault. */
 static int whole_life(int dev)
 {
@@ -696,6 +710,7 @@ SWEEP(watch)
 SWEEP(vcpu)
 SWEEP(first_claim)
 SWEEP(monitor)
+SWEEP(pin)
 SWEEP(whole_life)
 
 /* Only what is called from this range of code fails from now on; 0: whatever it is. */

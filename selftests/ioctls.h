@@ -32,7 +32,8 @@
 	DEF(HPCVM_MONITOR_WATCH, hpcvm_monitor_watch, detail, MONITOR,	\
 	    HPCVM_WATCH_SINCE)							\
 	DEF(HPCVM_MONITOR_UNWATCH, hpcvm_monitor_unwatch, detail, MONITOR, 0)	\
-	DEF(HPCVM_MONITOR_STATS, hpcvm_monitor_stats, detail, MONITOR, 0)
+	DEF(HPCVM_MONITOR_STATS, hpcvm_monitor_stats, detail, MONITOR, 0)	\
+	DEF(HPCVM_PIN, hpcvm_pin, detail, DEVICE, 0)
 
 /* Kinds of fd: as bits in the table, as indices in a test. */
 enum { DEVICE = 1, VM = 2, HANDLE = 4, MONITOR = 8 };

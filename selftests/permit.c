@@ -7,6 +7,7 @@
  */
 #include <sched.h>
 #include <linux/capability.h>
+#include <sys/resource.h>
 #include "monitor.h"
 #include "reserve.h"
 #include "vcpu.h"
@@ -353,6 +354,30 @@ TEST_F(permit, watch_own_memory)
 	EXPECT_EQ(EPERM, monitor_errno(1));
 	snprintf(text, sizeof(text), "%lld", limit);
 	EXPECT_EQ(0, put_text(MONITORS "user_limit", text));
+}
+
+/* A page of one's own, within a limit of locked memory. */
+static int pin_errno(uint64_t limit)
+{
+	struct rlimit memlock = { limit, limit };
+	struct hpcvm_pin p = { .size = sizeof(p), .length = SZ_4K };
+	int dev = open_device();
+
+	p.addr = (uintptr_t)mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (dev < 0 || setrlimit(RLIMIT_MEMLOCK, &memlock))
+		return errno;
+	return call(dev, HPCVM_PIN, &p);
+}
+
+TEST_F(permit, pin_own_memory)
+{
+	EXPECT_EQ(EACCES, AS(STRANGER, 0, pin_errno(SZ_4K)));
+	EXPECT_EQ(0, AS(A_MEMBER, 0, pin_errno(SZ_4K)));
+	EXPECT_EQ(ENOMEM, AS(A_MEMBER, 0, pin_errno(0)));
+	EXPECT_EQ(ENOMEM, AS(LESS, CAP_IPC_LOCK, pin_errno(0)));
+	EXPECT_EQ(ENOMEM, AS(NAMESPACE, 0, pin_errno(0)));
+	EXPECT_EQ(0, AS(ROOT, 0, pin_errno(0)));
 }
 
 TEST_F(permit, change_the_pool)

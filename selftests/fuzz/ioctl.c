@@ -74,6 +74,7 @@ static void keep_results(const struct call_def *def, const uint64_t *arg, const 
 	const struct hpcvm_reserve_park *park = cmd;
 	const struct hpcvm_monitor_create *monitor = cmd;
 	const struct hpcvm_monitor_watch *watch = cmd;
+	const struct hpcvm_pin *pin = cmd;
 	int last = call_args(def) - 1;
 
 	switch (def->cmd) {
@@ -92,6 +93,9 @@ static void keep_results(const struct call_def *def, const uint64_t *arg, const 
 		break;
 	case HPCVM_MONITOR_CREATE:
 		put_fd(arg[last], monitor->out_fd);
+		break;
+	case HPCVM_PIN:
+		put_fd(arg[last], pin->out_fd);
 		break;
 	case HPCVM_MONITOR_WATCH:
 		table.watch[arg[last] % IDS] = watch->slot;

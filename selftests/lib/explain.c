@@ -14,7 +14,7 @@
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)
-#define LAST_REASON HPCVM_REASON_WATCH_LATE
+#define LAST_REASON HPCVM_REASON_PIN_LIMIT
 #define LAST_BROKEN HPCVM_BROKEN_POISON
 
 static char dir[] = "/tmp/hpcvm-test.XXXXXX";

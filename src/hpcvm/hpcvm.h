@@ -11,6 +11,7 @@
  *	tick -> keeper -> core, thin       and of what it did for the node
  *	reserve -> memory
  *	monitor -> generation              what a registration cache is told
+ *	pin                                memory that is registered by its dma-buf
  *
  * Locks, outermost first:
  *
@@ -32,6 +33,8 @@
  *	inode lock                      a file's size, flags and owner
  *	monitors_lock (monitor.c)       the list of monitors
  *	monitor->lock (raw)             one monitor's watches
+ *	pins_lock (pin.c)               the list of pins
+ *	dma-buf's resv                  who holds a pin; pin->lock (raw): its state
  *
  * No memory of user space is touched under any of them, and mmap_lock is
  * never waited for once the VM is ending: either could make whoever closes
@@ -565,5 +568,10 @@ int hpcvm_monitor_create(struct hpcvm_call *call);
 int hpcvm_monitor_watch(struct hpcvm_call *call);
 int hpcvm_monitor_unwatch(struct hpcvm_call *call);
 int hpcvm_monitor_stats(struct hpcvm_call *call);
+
+/* pin.c: memory that is registered by its dma-buf */
+void hpcvm_pins_init(struct kobject *device);
+void hpcvm_pins_exit(void);
+int hpcvm_pin(struct hpcvm_call *call);
 
 #endif

@@ -56,6 +56,7 @@ union cmd {
 	struct hpcvm_monitor_watch monitor_watch;
 	struct hpcvm_monitor_unwatch monitor_unwatch;
 	struct hpcvm_monitor_stats monitor_stats;
+	struct hpcvm_pin pin;
 };
 
 struct op {
@@ -107,6 +108,7 @@ static const struct op ops[] = {
 	OP(MONITOR_UNWATCH, hpcvm_monitor_unwatch, detail, ON_MONITOR, NONE,
 	   hpcvm_monitor_unwatch),
 	OP(MONITOR_STATS, hpcvm_monitor_stats, detail, ON_MONITOR, RESULTS, hpcvm_monitor_stats),
+	OP(PIN, hpcvm_pin, detail, ON_DEVICE, RESULTS, hpcvm_pin),
 };
 
 static const struct op *find_op(unsigned int cmd, unsigned int on)
@@ -288,6 +290,7 @@ static int __init hpcvm_init(void)
 	hpcvm_reserve_init(&device.this_device->kobj);
 	hpcvm_cores_init(&device.this_device->kobj);
 	hpcvm_monitors_init(&device.this_device->kobj);
+	hpcvm_pins_init(&device.this_device->kobj);
 	/* For udev rules that write there. */
 	kobject_uevent(&device.this_device->kobj, KOBJ_CHANGE);
 	pr_info("version %s, hugepages of %s\n", HPCVM_MODULE_VERSION,
@@ -306,6 +309,7 @@ memory:
 /* Every fd but the device's holds the module, so none is left here. */
 static void __exit hpcvm_exit(void)
 {
+	hpcvm_pins_exit();
 	hpcvm_monitors_exit();
 	hpcvm_cores_exit();
 	hpcvm_reserve_exit();

@@ -117,7 +117,8 @@ int hpcvm_query(struct hpcvm_call *call)
 
 	cmd->api_version = HPCVM_API_VERSION;
 	cmd->nodes = num_node_state(N_MEMORY);
-	cmd->features = HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES | HPCVM_FEATURE_MONITOR;
+	cmd->features = HPCVM_FEATURE_MEMORY | HPCVM_FEATURE_CORES | HPCVM_FEATURE_MONITOR |
+			HPCVM_FEATURE_PIN;
 	cmd->node = node_facts();
 	cmd->free_2m = hpcvm_memory_free(SZ_2M);
 	cmd->free_1g = hpcvm_memory_free(SZ_1G);

@@ -231,3 +231,15 @@ int hpcvm_reserve_drop(int dev, uint64_t id, struct hpcvm_error *error)
 
 	return HPCVM_CALL(dev, HPCVM_CMD_RESERVE_DROP, &d, error);
 }
+
+int hpcvm_pin(int dev, void *addr, size_t length, uint64_t *segments, struct hpcvm_error *error)
+{
+	struct hpcvm_pin p = { .size = sizeof(p), .addr = (uintptr_t)addr, .length = length };
+	int ret = HPCVM_CALL(dev, HPCVM_CMD_PIN, &p, error);
+
+	if (ret)
+		return ret;
+	if (segments)
+		*segments = p.segments;
+	return p.out_fd;
+}

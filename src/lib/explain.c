@@ -39,6 +39,7 @@ static const char *const cmd_names[] = {
 	[HPCVM_CMD_MONITOR_WATCH] = "HPCVM_MONITOR_WATCH",
 	[HPCVM_CMD_MONITOR_UNWATCH] = "HPCVM_MONITOR_UNWATCH",
 	[HPCVM_CMD_MONITOR_STATS] = "HPCVM_MONITOR_STATS",
+	[HPCVM_CMD_PIN] = "HPCVM_PIN",
 };
 
 static const char *cmd_name(uint32_t cmd)
@@ -606,6 +607,14 @@ static void say_reason(struct text *t, const struct hpcvm_error *e)
 		return;
 	case HPCVM_REASON_WATCH_LATE:
 		say(t, "the memory has changed since it was registered, or that is too long ago to tell; register it again");
+		return;
+	case HPCVM_REASON_PIN_ADDR:
+		say(t, "the memory at 0x%" PRIx64 " cannot be pinned: nothing is mapped there, it is read-only, or a device's, or of a file that does not allow it",
+		    d);
+		return;
+	case HPCVM_REASON_PIN_LIMIT:
+		say(t, "the process may lock too little memory: %" PRIu64 " KiB are missing; raise it with: ulimit -l unlimited (or in /etc/security/limits.conf: memlock)",
+		    d / 1024);
 		return;
 	}
 	errno = e->err;

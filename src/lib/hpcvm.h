@@ -457,6 +457,22 @@ int hpcvm_monitor_read(struct hpcvm_monitor *monitor, struct hpcvm_monitor_event
 int hpcvm_monitor_stats(struct hpcvm_monitor *monitor, struct hpcvm_monitor_stats *stats,
 			struct hpcvm_error *error);
 
+/**
+ * hpcvm_pin() - HPCVM_PIN
+ * @dev: from hpcvm_open().
+ * @addr: where the memory begins, a multiple of 4 KiB.
+ * @length: bytes, a multiple of 4 KiB.
+ * @segments: if not NULL, of how many contiguous pieces it is.
+ * @error: if not NULL, why it failed.
+ *
+ * For ibv_reg_dmabuf_mr() and its like, which can register it again and again without
+ * pinning anything. It is revoked when the memory at these addresses changes: a
+ * registration cache watches them as well (hpcvm_monitor_watch()).
+ *
+ * Return: a dma-buf fd, or a negative errno.
+ */
+int hpcvm_pin(int dev, void *addr, size_t length, uint64_t *segments, struct hpcvm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

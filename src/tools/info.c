@@ -182,6 +182,8 @@ static void look(struct info *in)
 		json_object_array_add(features, json_object_new_string("cores"));
 	if (in->query.features & HPCVM_FEATURE_MONITOR)
 		json_object_array_add(features, json_object_new_string("monitor"));
+	if (in->query.features & HPCVM_FEATURE_PIN)
+		json_object_array_add(features, json_object_new_string("pin"));
 	json_add_u64(in->report.root, "api_version", in->query.api_version);
 	json_add(in->report.root, "features", features);
 	json_add(in->report.root, "node", in->node);

@@ -153,6 +153,7 @@ enum {
 	HPCVM_CMD_MONITOR_WATCH = 0x31,
 	HPCVM_CMD_MONITOR_UNWATCH = 0x32,
 	HPCVM_CMD_MONITOR_STATS = 0x33,
+	HPCVM_CMD_PIN = 0x34,
 };
 
 /**
@@ -300,6 +301,11 @@ enum {
  * @HPCVM_REASON_WATCH_LATE: the range has changed since it was to be watched
  *	from, or that is too long ago to tell; detail: how many invalidations
  *	have ended by now.
+ * @HPCVM_REASON_PIN_ADDR: memory that cannot be pinned: nothing is mapped there,
+ *	or it cannot be written, or it is a device's, or a file's whose file system
+ *	does not allow that; detail: the first such address.
+ * @HPCVM_REASON_PIN_LIMIT: more than RLIMIT_MEMLOCK allows; detail: how many bytes
+ *	are missing.
  */
 enum hpcvm_reason {
 	HPCVM_REASON_NONE = 0,
@@ -383,6 +389,8 @@ enum hpcvm_reason {
 	HPCVM_REASON_WATCHES_FULL = 78,
 	HPCVM_REASON_WATCH_UNKNOWN = 79,
 	HPCVM_REASON_WATCH_LATE = 80,
+	HPCVM_REASON_PIN_ADDR = 81,
+	HPCVM_REASON_PIN_LIMIT = 82,
 };
 
 /**
@@ -390,11 +398,13 @@ enum hpcvm_reason {
  * @HPCVM_FEATURE_MEMORY: hugepage-only guest memory.
  * @HPCVM_FEATURE_CORES: core claims.
  * @HPCVM_FEATURE_MONITOR: monitors for registration caches.
+ * @HPCVM_FEATURE_PIN: pins as dma-bufs.
  */
 enum hpcvm_feature {
 	HPCVM_FEATURE_MEMORY = 1 << 0,
 	HPCVM_FEATURE_CORES = 1 << 1,
 	HPCVM_FEATURE_MONITOR = 1 << 2,
+	HPCVM_FEATURE_PIN = 1 << 3,
 };
 
 /**
@@ -1541,6 +1551,59 @@ struct hpcvm_monitor_stats {
 };
 
 #define HPCVM_MONITOR_STATS _IO(HPCVM_TYPE, HPCVM_CMD_MONITOR_STATS)
+
+/**
+ * struct hpcvm_pin - ioctl(HPCVM_PIN), on the device
+ * @size: sizeof(struct hpcvm_pin).
+ * @flags: must be 0.
+ * @addr: where the memory begins, a multiple of 4 KiB.
+ * @length: bytes, a multiple of 4 KiB.
+ * @out_fd: out: a dma-buf fd, close-on-exec.
+ * @pad0: must be 0.
+ * @segments: out: of how many physically contiguous pieces it is; none is over
+ *	4 GiB less 4 KiB.
+ * @reason: out: &enum hpcvm_reason.
+ * @pad: must be 0.
+ * @detail: out: see @reason.
+ *
+ * Pin memory of the caller's once, for long, and for writing, and give it to drivers
+ * that import dma-bufs: ibv_reg_dmabuf_mr() and the like register it without another
+ * look at the caller's page tables, as often as is wanted. A hugepage of hugetlbfs is
+ * pinned once. Guest memory of hpcvm's is pinned through its mapping, as any other.
+ *
+ * It counts against RLIMIT_MEMLOCK, each page once a pin, whoever holds it then;
+ * CAP_IPC_LOCK lifts that limit.
+ *
+ * The dma-buf is of the pages that are there now. It is revoked when the address space
+ * puts others in their place (munmap(), mremap(), MADV_DONTNEED, a hole in the file
+ * and the like) or ends: importers that can let go are told to, and mapping it anew
+ * fails with ENODEV. Changes of protection and fork() leave it as it is. What an
+ * importer still has of it stays pinned, and counted, until it lets go
+ * (``pins/revoked_bytes`` in sysfs). In memory of small pages the kernel may revoke it
+ * though nothing has changed, when it tries to move a page and then finds it pinned;
+ * hugetlb memory is not moved.
+ *
+ * Errors:
+ *
+ * - EINVAL: %HPCVM_REASON_PAD, %HPCVM_REASON_SIZE_ZERO, %HPCVM_REASON_SIZE_ALIGN,
+ *   %HPCVM_REASON_HVA_ALIGN, %HPCVM_REASON_HVA_LIMIT, %HPCVM_REASON_PIN_ADDR.
+ * - ENOMEM: %HPCVM_REASON_PIN_LIMIT.
+ * - EINTR: %HPCVM_REASON_INTERRUPTED: a fatal signal came.
+ */
+struct hpcvm_pin {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 length;
+	__s32 out_fd;
+	__u32 pad0;
+	__u64 segments;
+	__u32 reason;
+	__u32 pad;
+	__u64 detail;
+};
+
+#define HPCVM_PIN _IO(HPCVM_TYPE, HPCVM_CMD_PIN)
 
 /**
  * struct hpcvm_monitor_event - what read() of a monitor returns

@@ -21,6 +21,13 @@
 #include <linux/mount.h>
 #include <linux/rcupdate.h>
 
+/* A namespace of symbols became a string. */
+#ifdef HAVE_IMPORT_NS_TOKEN
+#define compat_import_ns(ns) MODULE_IMPORT_NS(ns)
+#else
+#define compat_import_ns(ns) MODULE_IMPORT_NS(#ns)
+#endif
+
 #ifndef HAVE_FREE_FPUT
 DEFINE_FREE(fput, struct file *, if (!IS_ERR_OR_NULL(_T)) fput(_T))
 #endif
@@ -117,6 +124,12 @@ static inline void compat_rcu_momentary_eqs(void)
 	rcu_momentary_dyntick_idle();
 #endif
 }
+
+#ifdef HAVE_DMA_BUF_INVALIDATE_MAPPINGS
+#define compat_dma_buf_invalidate_mappings(buf) dma_buf_invalidate_mappings(buf)
+#else
+#define compat_dma_buf_invalidate_mappings(buf) dma_buf_move_notify(buf)
+#endif
 
 #ifndef HAVE_TIMER_DELETE_SYNC
 #define timer_delete_sync(timer) del_timer_sync(timer)
