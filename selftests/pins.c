@@ -448,7 +448,7 @@ static struct {
 
 static void *changes(void *unused)
 {
-	volatile int i;
+	int i;
 
 	while (!race.stop) {
 		race.stands = race.stand;
@@ -456,7 +456,7 @@ static void *changes(void *unused)
 			continue;
 		madvise(race.page, SZ_4K, MADV_DONTNEED);
 		for (i = random() % 40000; i; i--)
-			;
+			asm volatile("" : "+r" (i));
 	}
 	return NULL;
 }
@@ -515,7 +515,7 @@ TEST_F_TIMEOUT(pins, killed, 120)
 		child = fork();
 		if (!child)
 			pin_for_ever(self->dev, shared);
-		while (!*(volatile uint32_t *)&shared->size)
+		while (!__atomic_load_n(&shared->size, __ATOMIC_ACQUIRE))
 			sched_yield();
 		usleep(500 << round % 8);
 		kill(child, SIGKILL);

@@ -32,7 +32,7 @@ MODULE_IMPORT_NS("DMA_BUF");
 #endif
 
 struct import {
-	struct mutex lock;
+	struct mutex lock;	/* of what follows, but for told */
 	struct dma_buf *buf;
 	struct dma_buf_attachment *attachment;
 	struct sg_table *table;

@@ -67,10 +67,6 @@ struct pin {
 	bool revoked;
 };
 
-#define for_each_run(run, chunk, p)						\
-	list_for_each_entry(chunk, &(p)->chunks, entry)				\
-		for (run = (chunk)->runs; run < (chunk)->runs + (chunk)->nr; run++)
-
 static DEFINE_MUTEX(pins_lock);
 static LIST_HEAD(pins);
 static struct kobject *dir;
@@ -90,12 +86,13 @@ static void unpin(const struct run *run)
 static void unpin_all(struct pin *p)
 {
 	struct chunk *chunk, *next;
-	struct run *run;
+	u32 i;
 
-	for_each_run(run, chunk, p)
-		unpin(run);
-	list_for_each_entry_safe(chunk, next, &p->chunks, entry)
+	list_for_each_entry_safe(chunk, next, &p->chunks, entry) {
+		for (i = 0; i < chunk->nr; i++)
+			unpin(&chunk->runs[i]);
 		kfree(chunk);
+	}
 	INIT_LIST_HEAD(&p->chunks);
 }
 
@@ -276,28 +273,39 @@ static void tell(struct work_struct *work)
 
 /* The dma-buf */
 
+/* The entries of a scatter list on the way: how many, and the last one. */
+struct layout {
+	struct scatterlist *sg;		/* NULL: they are only counted */
+	unsigned int entries;
+	struct page *page;
+	unsigned long nr;
+};
+
+static void lay_out_run(struct layout *l, const struct run *run)
+{
+	if (l->nr && l->page + l->nr == run->page && l->nr + run->nr <= SEGMENT) {
+		l->nr += run->nr;
+	} else {
+		l->sg = l->sg && l->nr ? sg_next(l->sg) : l->sg;
+		l->page = run->page;
+		l->nr = run->nr;
+		l->entries++;
+	}
+	if (l->sg)
+		sg_set_page(l->sg, l->page, l->nr << PAGE_SHIFT, 0);
+}
+
 /* Fill the entries from @sg on, or only count them if there is none. */
 static unsigned int lay_out(struct pin *p, struct scatterlist *sg)
 {
-	unsigned int entries = 0;
-	struct page *page = NULL;
-	unsigned long nr = 0;
+	struct layout l = { .sg = sg };
 	struct chunk *chunk;
-	struct run *run;
+	u32 i;
 
-	for_each_run(run, chunk, p) {
-		if (nr && page + nr == run->page && nr + run->nr <= SEGMENT) {
-			nr += run->nr;
-		} else {
-			sg = sg && nr ? sg_next(sg) : sg;
-			page = run->page;
-			nr = run->nr;
-			entries++;
-		}
-		if (sg)
-			sg_set_page(sg, page, nr << PAGE_SHIFT, 0);
-	}
-	return entries;
+	list_for_each_entry(chunk, &p->chunks, entry)
+		for (i = 0; i < chunk->nr; i++)
+			lay_out_run(&l, &chunk->runs[i]);
+	return l.entries;
 }
 
 static struct sg_table *map_pin(struct dma_buf_attachment *attachment, enum dma_data_direction dir)
