@@ -369,10 +369,9 @@ class Traced:
         write(self.file + "/trigger", self.trigger)
 
     def end(self, tid):
-        lines = [re.sub("[^0-9 ]", " ", line).split() for line in
-                 read(self.file + "/hist").split("\n") if "common_pid" in line and "hitcount:" in line]
+        counts = re.findall(r"{ common_pid:\s*(\d+) } hitcount:\s*(\d+)", read(self.file + "/hist"))
         write(self.file + "/trigger", "!" + self.trigger)
-        return sum(int(count) for thread, count in lines if int(thread) == tid)
+        return sum(int(count) for thread, count in counts if int(thread) == tid)
 
 
 def timer_interrupts(cpu):
