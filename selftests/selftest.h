@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/kvm.h>
 #include <linux/hpcvm.h>
@@ -275,6 +276,14 @@ static inline int count_entries(const char *path)
 static inline int open_fds(void)
 {
 	return count_entries("/proc/self/fd");
+}
+
+static inline uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 /* The number of the next fd: reserved ones, that nobody has installed, count too. */

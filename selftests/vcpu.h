@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include "selftest.h"
 
 #define CORES "/sys/class/misc/hpcvm/cores/"
@@ -223,14 +222,6 @@ static inline long long interrupts(const char *name, int cpu)
 	if (f)
 		fclose(f);
 	return n;
-}
-
-static inline uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 /* A KVM VM with this RAM, for vCPUs that spin in it. */

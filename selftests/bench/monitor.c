@@ -5,18 +5,9 @@
  * watches pay for what is watched elsewhere. Prints the rows of a table.
  */
 #include <sched.h>
-#include <time.h>
 #include "../monitor.h"
 
 #define ROUNDS 64
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
 
 static void row(const char *what, double ns)
 {

@@ -7,18 +7,9 @@
 #include <linux/io_uring.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include "../selftest.h"
 
 #define ROUNDS 8
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
 
 static void fail(const char *what)
 {

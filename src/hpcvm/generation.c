@@ -213,15 +213,6 @@ static int check_mm(struct hpcvm_call *call)
 	return 0;
 }
 
-static int check_range(struct hpcvm_call *call, u64 addr, u64 length)
-{
-	if (!length)
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ZERO, 0);
-	if (addr > TASK_SIZE_MAX || length > TASK_SIZE_MAX - addr)
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_HVA_LIMIT, TASK_SIZE_MAX);
-	return 0;
-}
-
 /* 0: done; -EAGAIN: an invalidation runs; -ESTALE: it is too late; -ENOSPC: no slot is free. */
 static int try_watch(struct hpcvm_monitor *m, struct hpcvm_monitor_watch *cmd)
 {
@@ -346,7 +337,7 @@ int hpcvm_monitor_watch(struct hpcvm_call *call)
 	if (cmd->pad0)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    offsetof(struct hpcvm_monitor_watch, pad0));
-	err = check_mm(call) ?: check_range(call, cmd->addr, cmd->length);
+	err = check_mm(call) ?: hpcvm_check_range(call, cmd->addr, cmd->length);
 	if (err)
 		return err;
 	err = try_watch(m, cmd);

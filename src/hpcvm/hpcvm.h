@@ -111,6 +111,16 @@ static inline int hpcvm_refuse(struct hpcvm_call *call, int err, u32 reason, u64
 	return err;
 }
 
+/* Can these be addresses of a process? */
+static inline int hpcvm_check_range(struct hpcvm_call *call, u64 addr, u64 length)
+{
+	if (!length)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ZERO, 0);
+	if (addr > TASK_SIZE_MAX || length > TASK_SIZE_MAX - addr)
+		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_HVA_LIMIT, TASK_SIZE_MAX);
+	return 0;
+}
+
 /* main.c */
 long hpcvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long hpcvm_handle_ioctl(struct file *file, unsigned int cmd, unsigned long arg);

@@ -218,14 +218,13 @@ static int pin_steadily(struct hpcvm_call *call, struct pin *p)
 static int account(struct hpcvm_call *call, struct pin *p)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT, wanted;
-	int err = account_locked_vm(p->mm, p->nr_pages, true);
 
+	p->accounted = !account_locked_vm(p->mm, p->nr_pages, true);
+	if (p->accounted)
+		return 0;
 	wanted = READ_ONCE(p->mm->locked_vm) + p->nr_pages;
-	if (err)
-		return hpcvm_refuse(call, err, HPCVM_REASON_PIN_LIMIT,
-				    (u64)(wanted > limit ? wanted - limit : 0) << PAGE_SHIFT);
-	p->accounted = true;
-	return 0;
+	return hpcvm_refuse(call, -ENOMEM, HPCVM_REASON_PIN_LIMIT,
+			    (u64)(wanted > limit ? wanted - limit : 0) << PAGE_SHIFT);
 }
 
 /* The notifier: other pages have come to the addresses, or none. */
@@ -409,15 +408,11 @@ static int check(struct hpcvm_call *call, const struct hpcvm_pin *cmd)
 	if (cmd->pad0)
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_PAD,
 				    offsetof(struct hpcvm_pin, pad0));
-	if (!cmd->length)
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ZERO, 0);
 	if (!PAGE_ALIGNED(cmd->length))
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_SIZE_ALIGN, PAGE_SIZE);
 	if (!PAGE_ALIGNED(cmd->addr))
 		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_HVA_ALIGN, PAGE_SIZE);
-	if (cmd->addr > TASK_SIZE_MAX || cmd->length > TASK_SIZE_MAX - cmd->addr)
-		return hpcvm_refuse(call, -EINVAL, HPCVM_REASON_HVA_LIMIT, TASK_SIZE_MAX);
-	return 0;
+	return hpcvm_check_range(call, cmd->addr, cmd->length);
 }
 
 static struct pin *new_pin(const struct hpcvm_pin *cmd)
