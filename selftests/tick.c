@@ -160,6 +160,47 @@ TEST_F(tick, second_task)
 	EXPECT_TRUE(gets_thin(THIN));
 }
 
+/* Who waits for a byte there, and is gone again. */
+static void *visit(void *pipe)
+{
+	struct sched_param first = { .sched_priority = 1 };
+	char c;
+
+	run_only_on(0, THIN);
+	sched_setscheduler(0, SCHED_FIFO, &first);
+	while (read(*(int *)pipe, &c, 1) == 1)
+		;
+	return NULL;
+}
+
+/* A task that runs there for a moment brings no tick back: of 40 visits some may. */
+TEST_F(tick, visitors)
+{
+	long long came = 1000;
+	int i, j, pipes[2];
+	pthread_t visitor;
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, run_only_on(0, KEEPER));
+	pthread_create(&visitor, NULL, visit, pipes);
+	ASSERT_EQ(0, claim(self->vm, 0, THIN));
+	ASSERT_TRUE(gets_thin(THIN));
+	/* A busy host brings them, too, for a while. */
+	for (i = 0; i < 5 && came >= 30; i++) {
+		came = -interrupts("LOC", THIN);
+		for (j = 0; j < 40; j++) {
+			EXPECT_EQ(1, write(pipes[1], "", 1));
+			usleep(50000);
+		}
+		came += interrupts("LOC", THIN);
+	}
+	TH_LOG("%lld local timer interrupts, in window %d", came, i);
+	EXPECT_GT(30, came);
+	close(pipes[1]);
+	pthread_join(visitor, NULL);
+	close(pipes[0]);
+}
+
 /* Timers elsewhere, the time, and RCU go on. */
 TEST_F(tick, the_node_goes_on)
 {
