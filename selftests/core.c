@@ -656,7 +656,7 @@ TEST_F(core, fifo_prevails)
 	EXPECT_LT(250, fair);
 	EXPECT_GT(200, fifo);
 	EXPECT_GT(250, thin);
-	EXPECT_GT(1000 * slow(), kernel_sleep(40));
+	EXPECT_TRUE(SOON(kernel_sleep(40) < 1000 * slow()));
 	ASSERT_EQ(0, release(self->vm, 0));
 	EXPECT_LT(250, share_of_core(CPU_A, 1));
 	EXPECT_EQ(0, put_text(CORES "thin_ticks", "0"));
@@ -686,7 +686,7 @@ TEST_F(core, preempted)
 	ns = now_ns();
 	waitpid(child, &status, 0);
 	/* 0.3 s of the CPU's time, shared with one other. */
-	EXPECT_GT(slow() * 2000000000ull, now_ns() - ns);
+	EXPECT_GT(slow() * 5000000000ull, now_ns() - ns);
 	s = stats(self->vm, 0);
 	EXPECT_LT(before.preempted, s.preempted);
 	EXPECT_LT(100000000, s.preempted_ns - before.preempted_ns);
