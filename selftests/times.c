@@ -69,10 +69,21 @@ static uint64_t counted(int vm, uint32_t vcpu)
 	return s.guest_ns + s.hypervisor_ns + s.out_ns;
 }
 
-/* All of the time, but for what lies between a look at the clock and one at the counters. */
-#define EXPECT_WHOLE(_share) do {		\
-	EXPECT_LT(90, (_share).whole);		\
-	EXPECT_GT(110, (_share).whole);		\
+/* But for what lies between a look at the clock and one at the counters. */
+static bool is_all(struct shares s)
+{
+	return s.whole > 90 && s.whole < 110;
+}
+
+/* In one second of five: an emulated guest is slow to enter and to leave while the host is busy. */
+#define EXPECT_SHARE(_low, _vm, _vcpu, _column, _high) do {				\
+	struct shares s_ = shares(_vm, _vcpu);						\
+	int try_ = 1;									\
+	while (try_++ < 5 && !(s_._column > (_low) && s_._column < (_high) && is_all(s_)))	\
+		s_ = shares(_vm, _vcpu);						\
+	EXPECT_LT(_low, s_._column);							\
+	EXPECT_GT(_high, s_._column);							\
+	EXPECT_TRUE(is_all(s_));							\
 } while (0)
 
 TEST_F(times, nobody_asks)
@@ -130,23 +141,18 @@ TEST_F(times, guest)
 {
 	int handle = open_timed(self->dev, self->id);
 	char path[128];
-	struct shares s;
 
 	ASSERT_LE(0, handle);
 	EXPECT_EQ(0, counted(handle, 0));
 	ASSERT_EQ(0, claim(self->vm, 0, CPU_A));
-	s = shares(handle, 0);
-	EXPECT_LT(80, s.guest);
-	EXPECT_WHOLE(s);
+	EXPECT_SHARE(80, handle, 0, guest, 101);
 	snprintf(path, sizeof(path), VMS "/%llu/vcpus/0/guest_ns", (unsigned long long)self->id);
 	EXPECT_LT(100000000, get_number(path));
 
 	/* From core to core it begins anew. */
 	ASSERT_EQ(0, claim(self->vm, 0, CPU_B));
 	EXPECT_GT(900000000, counted(handle, 0));
-	s = shares(handle, 0);
-	EXPECT_LT(80, s.guest);
-	EXPECT_WHOLE(s);
+	EXPECT_SHARE(80, handle, 0, guest, 101);
 	ASSERT_EQ(0, release(self->vm, 0));
 	EXPECT_EQ(0, counted(handle, 0));
 	close(handle);
@@ -155,7 +161,6 @@ TEST_F(times, guest)
 /* One that is never left: who asks hears of it all the same. */
 TEST_F(times, guest_without_ticks)
 {
-	struct shares s;
 	int handle;
 
 	ASSERT_EQ(0, put_text(CORES "thin_ticks", "1"));
@@ -163,9 +168,7 @@ TEST_F(times, guest_without_ticks)
 	sleep(1);
 	handle = open_timed(self->dev, self->id);
 	ASSERT_LE(0, handle);
-	s = shares(handle, 0);
-	EXPECT_LT(80, s.guest);
-	EXPECT_WHOLE(s);
+	EXPECT_SHARE(80, handle, 0, guest, 101);
 	close(handle);
 }
 
@@ -173,14 +176,11 @@ TEST_F(times, hypervisor)
 {
 	struct vcpu v = { .kvm = self->kvm, .vm = self->vm, .id = 1, .ram = self->ram, .exits = true };
 	int handle = open_timed(self->dev, self->id);
-	struct shares s;
 
 	ASSERT_LE(0, handle);
 	ASSERT_EQ(0, vcpu_start(&v));
 	ASSERT_EQ(0, claim(self->vm, 1, CPU_B));
-	s = shares(handle, 1);
-	EXPECT_LT(25, s.hypervisor);
-	EXPECT_WHOLE(s);
+	EXPECT_SHARE(25, handle, 1, hypervisor, 101);
 	vcpu_stop(&v);
 	close(handle);
 }
@@ -202,7 +202,6 @@ static void run_for_ever(int dev, char *ram, atomic_int *id)
 TEST_F(times, out)
 {
 	atomic_int *id = shared_page();
-	struct shares s;
 	int handle, status;
 	pid_t child = fork(), other;
 
@@ -211,15 +210,13 @@ TEST_F(times, out)
 	ASSERT_TRUE(SOON(*id));
 	handle = open_timed(self->dev, *id);
 	ASSERT_LE(0, handle);
-	EXPECT_GT(30, shares(handle, 0).out);
+	EXPECT_SHARE(-1, handle, 0, out, 30);
 	kill(child, SIGSTOP);
 	usleep(100000);
-	s = shares(handle, 0);
-	EXPECT_LT(95, s.out);
-	EXPECT_WHOLE(s);
+	EXPECT_SHARE(95, handle, 0, out, 101);
 	kill(child, SIGCONT);
 	usleep(100000);
-	EXPECT_GT(30, shares(handle, 0).out);
+	EXPECT_SHARE(-1, handle, 0, out, 30);
 
 	other = fork();
 	if (!other) {
@@ -228,10 +225,7 @@ TEST_F(times, out)
 			;
 	}
 	usleep(100000);
-	s = shares(handle, 0);
-	EXPECT_LT(30, s.out);
-	EXPECT_GT(80, s.out);
-	EXPECT_WHOLE(s);
+	EXPECT_SHARE(30, handle, 0, out, 80);
 	kill(other, SIGKILL);
 	waitpid(other, &status, 0);
 	kill(child, SIGKILL);
@@ -253,7 +247,7 @@ TEST_F(times, cpu_goes_offline)
 	EXPECT_EQ(0, counted(handle, 0));
 	ASSERT_EQ(0, put_text(online, "1"));
 	ASSERT_EQ(0, claim(self->vm, 0, CPU_B));
-	EXPECT_LT(80, shares(handle, 0).guest);
+	EXPECT_SHARE(80, handle, 0, guest, 101);
 	close(handle);
 	EXPECT_EQ(self->taken, taken());
 }
