@@ -17,11 +17,11 @@
 #include <rdma/fi_errno.h>
 #include <rdma/fi_rma.h>
 #include "monitor.h"
+#include "rxe.h"
 
 #define HERE "192.0.2.1"
 #define SIZE (16 * SZ_4K)
 #define API FI_VERSION(1, 18)
-#define PROFILE "/sys/kernel/tracing/kprobe_profile"
 
 struct end {
 	struct fid_ep *ep;
@@ -40,19 +40,6 @@ FIXTURE(fabric)
 	struct end a, b;
 };
 
-/* How often anybody has pinned pages the fast way: rxe, for each registration. */
-static long long pins(void)
-{
-	char name[64];
-	long long hits;
-	FILE *f = fopen(PROFILE, "r");
-	int n = f ? fscanf(f, "%63s %lld", name, &hits) : 0;
-
-	if (f)
-		fclose(f);
-	return n == 2 ? hits : -1;
-}
-
 static struct fi_info *find_verbs(const char *port, uint64_t flags)
 {
 	struct fi_info *hints = fi_allocinfo(), *info = NULL;
@@ -67,17 +54,6 @@ static struct fi_info *find_verbs(const char *port, uint64_t flags)
 		info = NULL;
 	fi_freeinfo(hints);
 	return info;
-}
-
-static int map_at(char **ram, size_t length)
-{
-	void *at = mmap(*ram, length, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | (*ram ? MAP_FIXED : 0), -1, 0);
-
-	if (at == MAP_FAILED)
-		return -1;
-	*ram = at;
-	return 0;
 }
 
 static struct fid_mr *reg(struct fid_domain *domain, void *at, size_t length)

@@ -30,6 +30,7 @@ ok "the second time changes nothing" diff "$work/once" "$work/twice"
 for f in "/lib/modules/$RELEASE/updates/hpcvm.ko" /usr/lib/udev/rules.d/60-hpcvm.rules \
 	/usr/lib/modules-load.d/hpcvm.conf /usr/local/bin/hpcvm /usr/local/bin/qemu-system-hpcvm \
 	/usr/local/include/hpcvm.h /usr/local/lib/libhpcvm.so.0 /usr/local/lib/libhpcvm-fabric.so \
+	/usr/local/lib/libhpcvm-ucx.so \
 	/usr/local/share/man/man1/hpcvm-proof.1 /usr/local/share/man/man1/hpcvm-reserve.1 \
 	/usr/lib/systemd/system/hpcvm-reserve.service; do
 	ok "$f" sh -c "ls $f* >/dev/null"
