@@ -12,11 +12,20 @@
 
 #define OWNERS 3
 #define VCPUS 2
+/* Most of what a round takes, at a multiple of it, is to make VMs and to end them. */
+#define LIFE_MS (asked_for("CYCLES", 0) ? 4000 : 500)
 
 /* Of all processes. */
 static struct {
 	atomic_int surprises, cycles;
 } *seen;
+
+static int asked_for(const char *name, int otherwise)
+{
+	const char *s = getenv(name);
+
+	return s && *s ? atoi(s) : otherwise;
+}
 
 static bool one_in(int n)
 {
@@ -154,7 +163,7 @@ static void own(int dev, unsigned int seed)
 	srandom(seed);
 	o.ram = mmap(NULL, VCPU_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	begin(&o);
-	until = now_ns() + random() % 500000000 * slow();
+	until = now_ns() + random() % (LIFE_MS * slow()) * 1000000ull;
 	while (now_ns() < until)
 		act(&o);
 	if (one_in(2))
@@ -239,7 +248,7 @@ static bool nothing_is_claimed(void)
 
 static void one_round(int dev, unsigned int seed)
 {
-	int deeds = random() % (20 * slow()), i;
+	int deeds = random() % (LIFE_MS * slow() / 25), i;
 	pid_t owners[OWNERS];
 
 	put_text(CORES "claimable", "1-3");
@@ -267,13 +276,6 @@ FIXTURE(claims)
 	int rounds, cycles;
 	long users, kvm, kvm_vendor;
 };
-
-static int asked_for(const char *name, int otherwise)
-{
-	const char *s = getenv(name);
-
-	return s && *s ? atoi(s) : otherwise;
-}
 
 FIXTURE_SETUP(claims)
 {

@@ -13,18 +13,14 @@ mount -t tracefs none /sys/kernel/tracing
 modprobe virtio_net
 ulimit -l unlimited
 . ./rxe.sh
+libs=/share
 insmod ./hpcvm.ko
 rxe_up
 lsmod | grep -c ^kvm >kvm
-export FI_VERBS_MR_CACHE_ENABLE=1 FI_UNIVERSE_SIZE=16
-LD_PRELOAD=/share/libhpcvm-fabric.so ./fabric >tap 2>&1
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+ROUNDS=1000 FI_VERBS_MR_CACHE_ENABLE=1 LD_PRELOAD=/share/libhpcvm-fabric.so ./fabric >tap 2>&1
 for rounds in 10 40; do
 	before=$(pins)
-	timeout 300 mpirun -n 2 --mca pml cm --mca mtl ofi \
-		--mca mtl_ofi_provider_include 'verbs;ofi_rxm' -x FI_UNIVERSE_SIZE \
-		-x FI_VERBS_MR_CACHE_ENABLE -x LD_PRELOAD=/share/libhpcvm-fabric.so \
-		./mpi $rounds >mpi.log 2>&1 || echo failed >mpi-$rounds
+	mpi_over fabric hpcvm ./mpi $rounds >mpi.log 2>&1 || echo failed >mpi-$rounds
 	[ -e mpi-$rounds ] || echo $(($(pins) - before)) >mpi-$rounds
 done
 rxe_down

@@ -2,7 +2,8 @@
 /*
  * mpi ROUNDS [remap]: what selftests/mpi.sh runs by mpirun, two processes: one sends
  * 1 MiB a round from always the same address, the other compares it. With remap, at
- * each fifth round both have other pages there.
+ * each fifth round both have other pages there. It says how long a round's message
+ * takes, the median.
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -32,9 +33,15 @@ static long wrong(const char *at, char wanted)
 	return n;
 }
 
+static int longer(const void *a, const void *b)
+{
+	return *(const double *)a > *(const double *)b ? 1 : -1;
+}
+
 int main(int argc, char **argv)
 {
 	int rank, i, rounds = argc > 1 ? atoi(argv[1]) : 10;
+	double *took = calloc(rounds, sizeof(*took));
 	long bad = 0;
 	char *at;
 
@@ -45,15 +52,21 @@ int main(int argc, char **argv)
 		if (argc > 2 && i % 5 == 4)
 			map_at(at);
 		memset(at, rank ? -1 : i % 100, LENGTH);
+		MPI_Barrier(MPI_COMM_WORLD);
 		if (rank) {
+			took[i] = -MPI_Wtime();
 			MPI_Recv(at, LENGTH, MPI_CHAR, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+			took[i] += MPI_Wtime();
 			bad += wrong(at, i % 100);
 		} else {
 			MPI_Send(at, LENGTH, MPI_CHAR, 1, 0, MPI_COMM_WORLD);
 		}
 	}
+	qsort(took, rounds, sizeof(*took), longer);
 	if (rank)
-		printf("%d rounds, %ld bytes wrong\n", rounds, bad);
+		printf("%d rounds, %ld bytes wrong, %.0f us\n", rounds, bad,
+		       took[rounds / 2] * 1e6);
+	free(took);
 	MPI_Finalize();
 	return bad != 0;
 }

@@ -4,8 +4,6 @@
  * (selftests/ucx.sh): what its registration cache keeps costs no pinning, and nothing
  * stale is sent. The oracles are those of fabric.c: who pins pages, and what arrives.
  */
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mount.h>
 #include <ucp/api/ucp.h>
 #include "monitor.h"
@@ -250,68 +248,24 @@ TEST_F(ucx, kept)
  * The bytes that arrive are those that lie there now: random ranges are mapped anew,
  * dropped, punched, moved, written and sent, by this thread or after another's deed.
  */
-struct deed {
-	char *ram;
-	size_t at, length;
-	int fd, what;
-};
-
-static void *do_it(void *arg)
-{
-	const struct deed *d = arg;
-	char *at = d->ram + d->at, *other;
-
-	switch (d->what) {
-	case 0:
-		mmap(d->ram, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		     -1, 0);
-		break;
-	case 1:
-		mmap(d->ram, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, d->fd, 0);
-		break;
-	case 2:
-		madvise(at, d->length, MADV_DONTNEED);
-		break;
-	case 3:
-		fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, d->at, d->length);
-		break;
-	case 4:
-		other = mmap(NULL, d->length, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-		mremap(other, d->length, d->length, MREMAP_MAYMOVE | MREMAP_FIXED, at);
-		break;
-	}
-	return NULL;
-}
-
 TEST_F_TIMEOUT(ucx, coherence, 300)
 {
-	int i, rounds = getenv("ROUNDS") && *getenv("ROUNDS") ? atoi(getenv("ROUNDS")) : 1000;
-	struct deed d = { .ram = self->ram, .fd = memfd_create("ram", MFD_CLOEXEC) };
+	struct shaken m = { .ram = self->ram, .length = SIZE };
 	long long hits = 0, cost;
-	unsigned int seed = 1;
-	pthread_t other;
+	int i, rounds = asked_rounds(1000);
 
-	ASSERT_EQ(0, ftruncate(d.fd, SIZE));
+	ASSERT_EQ(0, begin_shaking(&m));
 	for (i = 0; i < rounds; i++) {
-		d.at = rand_r(&seed) % (SIZE / SZ_4K) * SZ_4K;
-		d.length = (rand_r(&seed) % ((SIZE - d.at) / SZ_4K) + 1) * SZ_4K;
-		d.what = rand_r(&seed) % 10;
-		if (rand_r(&seed) % 2) {
-			ASSERT_EQ(0, pthread_create(&other, NULL, do_it, &d));
-			pthread_join(other, NULL);
-		} else {
-			do_it(&d);
-		}
-		memset(d.ram + d.at, i, d.length);
-		cost = cost_of(self, d.ram + d.at, d.length);
+		ASSERT_EQ(0, shake(&m));
+		memset(m.ram + m.at, i, m.part);
+		cost = cost_of(self, m.ram + m.at, m.part);
 		ASSERT_LE(0, cost) TH_LOG("round %d: stale", i);
 		hits += !cost;
 	}
 	printf("# %d transfers, %lld of them from registrations that were kept\n", rounds, hits);
 	EXPECT_LT(rounds / 100, hits);
 	EXPECT_GT(rounds, hits);
-	close(d.fd);
+	close(m.fd);
 }
 
 TEST_HARNESS_MAIN

@@ -87,19 +87,22 @@ static void in_child(void)
 static void begin(void)
 {
 	char why[HPCVM_SENTENCE_MAX];
+	struct hpcvm_monitor *m;
 	struct hpcvm_error error;
 
 	ucx.rcache_create = ucx_symbol("libucs.so.0", "ucs_rcache_create");
 	ucx.rcache_destroy = ucx_symbol("libucs.so.0", "ucs_rcache_destroy");
 	ucx.set_external_event = ucx_symbol("libucm.so.0", "ucm_set_external_event");
 	ucx.vm_munmap = ucx_symbol("libucm.so.0", "ucm_vm_munmap");
-	if (hpcvm_monitor_open(SLOTS, &monitor, &error)) {
+	if (hpcvm_monitor_open(SLOTS, &m, &error)) {
 		fprintf(stderr, "hpcvm: UCX keeps no registrations: %s\n",
 			hpcvm_explain(&error, why, sizeof(why)));
 		return;
 	}
 	pthread_atfork(hold, go_on, in_child);
 	ucx.set_external_event(UCM_EVENT_VM_UNMAPPED);
+	/* A thread may have another context of UCX's already, with no cache. */
+	__atomic_store_n(&monitor, m, __ATOMIC_RELEASE);
 }
 
 /* Tell UCX what has changed */
